@@ -1,0 +1,33 @@
+// A kernel on a device -> how long, and on whose word.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "models/device.h"
+#include "models/operators.h"
+#include "sim/core/units.h"
+
+namespace sim {
+
+enum class CostLabel { kMeasured, kFitted, kPublished, kRoofline, kAssumed };
+std::string_view to_text(CostLabel label);
+
+struct KernelCost {
+  Duration time{};
+  Duration compute{};  // what the flops alone would take
+  Duration memory{};   // what the bytes alone would take
+  CostLabel label = CostLabel::kRoofline;
+  std::string_view source;  // outlives the cost model's catalog
+  bool in_range = true;     // inside the calibrated range
+};
+
+// REQUIRES of both: 0 < sms <= device.sms. Pure: the same arguments give the same answer.
+class CostModel {
+ public:
+  virtual ~CostModel() = default;
+  virtual KernelCost cost(const Operator& op, const Device& device, int sms) const = 0;
+  virtual KernelCost cost(const ExpertFfn& ffn, const Device& device, int sms) const = 0;
+};
+
+}  // namespace sim

@@ -1,0 +1,83 @@
+// Every kernel of a model, from embedding to sampling, with its flops and bytes: what a cost model
+// prices.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/dtype.h"
+#include "models/moe_model.h"
+#include "sim/core/units.h"
+
+namespace sim {
+
+// The tokens that one attention replica (a TP group) runs in one step.
+struct TokenBatch {
+  std::int64_t tokens = 0;  // rows of every dense GEMM
+  std::int64_t sequences = 0;
+  double attended_pairs =
+      0;  // (query, key) pairs: decode sum of contexts; prefill sum of prompt*(prompt+1)/2
+  double kv_tokens_read = 0;  // sum over sequences of cached tokens read
+  double max_context =
+      0;  // longest context, for sliding windows: pairs and reads are cut to the window
+  std::int64_t logit_rows = 0;  // rows that reach the LM head
+};
+
+enum class OperatorKind {
+  kEmbedding,
+  kNorm,
+  kAttention,
+  kGate,
+  kPermute,
+  kDenseFfn,
+  kSharedExpert,
+  kExperts,
+  kLmHead,
+  kSampling
+};
+std::string_view to_text(OperatorKind kind);
+
+// One kernel. A GEMM has m, n, k > 0; other kernels have only flops and bytes.
+struct Operator {
+  std::string name;  // "q_a_proj", "attention_core", "rms_norm"
+  OperatorKind kind = OperatorKind::kNorm;
+  DType compute = DType::kBf16;
+  Flops flops;
+  Bytes weight_bytes;      // read once per launch
+  Bytes activation_bytes;  // read and written
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+};
+
+// The expert FFN of one rank: one grouped GEMM pair over the rows that each local expert received.
+struct ExpertFfn {
+  std::span<const std::int64_t> rows;  // per local expert slot; 0 is allowed and touches no weights
+  std::int64_t hidden = 0;
+  std::int64_t inter = 0;  // after expert tensor parallelism
+  bool gated = true;       // SwiGLU: up and gate
+  DType compute = DType::kBf16;
+  DType stored = DType::kBf16;
+  DType activations = DType::kBf16;
+};
+
+// Where a layer is cut by communication.
+enum class BlockPart {
+  kBeforeDispatch,  // attention block whole; or of an FFN block: norm, router, top-k, permute and
+                    // quantise
+  kShared,          // dense FFN or shared experts: needs no dispatch
+  kAfterCombine,    // weighted sum of the returned rows, residual
+};
+
+// Kernels of one part of one block on one rank. `tp`: tensor-parallel width of attention, dense and
+// shared FFN.
+std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,
+                                      const TokenBatch& batch, int tp);
+std::vector<Operator> input_operators(const MoeModel& model, const TokenBatch& batch,
+                                      int tp);  // embedding
+std::vector<Operator> output_operators(const MoeModel& model, const TokenBatch& batch,
+                                       int tp);  // final norm, LM head, sampling
+
+}  // namespace sim

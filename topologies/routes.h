@@ -1,0 +1,40 @@
+// Paths through a cluster, computed on demand and never kept as an all-pairs table.
+//
+// A path is a shortest one by hops. Among equal ones the choice is a hash of (source, destination,
+// path index), as static ECMP does, so it depends on nothing else; parallel links between the same
+// two vertices count as different paths.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "sim/core/id.h"
+#include "sim/core/units.h"
+#include "topologies/cluster.h"
+
+namespace sim {
+
+struct Route {
+  std::vector<LinkId> links;
+  Duration latency{};  // sum over the links
+};
+
+class Routes {
+ public:
+  explicit Routes(const Cluster& cluster);  // keeps a reference
+  ~Routes();
+  Routes(const Routes&) = delete;
+  Routes& operator=(const Routes&) = delete;
+
+  // REQUIRES: source != destination. Throws Error when no path exists. `path` in
+  // 0..paths_per_flow-1 selects one of the paths that a transfer is spread over.
+  Route route(DeviceId source, DeviceId destination, int path = 0);
+  bool reachable(DeviceId source, DeviceId destination);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sim
