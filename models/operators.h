@@ -13,13 +13,18 @@
 
 namespace sim {
 
+// Decode runs MLA in its absorbed (latent) form and skips an encoder; prefill expands keys and
+// values. Training's forward pass is a prefill.
+enum class Phase { kPrefill, kDecode };
+
 // The tokens that one attention replica (a TP group) runs in one step.
 struct TokenBatch {
+  Phase phase = Phase::kDecode;
   std::int64_t tokens = 0;  // rows of every dense GEMM
   std::int64_t sequences = 0;
   double attended_pairs =
       0;  // (query, key) pairs: decode sum of contexts; prefill sum of prompt*(prompt+1)/2
-  double kv_tokens_read = 0;  // sum over sequences of cached tokens read
+  double kv_tokens_read = 0;  // sum over sequences of cached tokens read, this step's own included
   double max_context =
       0;  // longest context, for sliding windows: pairs and reads are cut to the window
   std::int64_t logit_rows = 0;  // rows that reach the LM head
@@ -56,8 +61,9 @@ struct Operator {
 struct ExpertFfn {
   std::span<const std::int64_t> rows;  // per local expert slot; 0 is allowed and touches no weights
   std::int64_t hidden = 0;
-  std::int64_t inter = 0;  // after expert tensor parallelism
-  bool gated = true;       // SwiGLU: up and gate
+  std::int64_t inter = 0;     // after expert tensor parallelism
+  bool gated = true;          // SwiGLU: up and gate
+  std::int64_t extra_up = 0;  // further hidden x inter matrices before the activation (OpenMoE: 1)
   DType compute = DType::kBf16;
   DType stored = DType::kBf16;
   DType activations = DType::kBf16;
@@ -72,12 +78,32 @@ enum class BlockPart {
 };
 
 // Kernels of one part of one block on one rank. `tp`: tensor-parallel width of attention, dense and
-// shared FFN.
+// shared FFN (heads and inter are split, rounded up; key-value heads are copied when fewer than
+// tp). A part that runs nothing (an encoder's blocks in decode, zero tokens) is empty. REQUIRES: tp
+// > 0, the block exists.
 std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,
                                       const TokenBatch& batch, int tp);
 std::vector<Operator> input_operators(const MoeModel& model, const TokenBatch& batch,
                                       int tp);  // embedding
 std::vector<Operator> output_operators(const MoeModel& model, const TokenBatch& batch,
                                        int tp);  // final norm, LM head, sampling
+
+// The routed experts of a block on a rank with `rows` per local expert slot, split over `etp`
+// ranks. REQUIRES: the block is an FFN with routing; `rows` outlives the result.
+ExpertFfn expert_ffn(const MoeModel& model, BlockId block, std::span<const std::int64_t> rows,
+                     int etp);
+Flops flops_of(const ExpertFfn& ffn);
+Bytes weight_bytes_of(const ExpertFfn& ffn);      // of the experts with rows > 0
+Bytes activation_bytes_of(const ExpertFfn& ffn);  // both GEMMs and the activation between
+
+// Every kernel of the model on one rank in execution order, with one row "experts" per routed block
+// as if all `tokens * top_k` rows were spread evenly over all experts on this rank (EP 1).
+// `layer` is -1 for the embedding and the head.
+struct PlacedOperator {
+  int layer = -1;
+  int block = -1;
+  Operator op;
+};
+std::vector<PlacedOperator> all_operators(const MoeModel& model, const TokenBatch& batch, int tp);
 
 }  // namespace sim
