@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,8 @@ std::string_view to_text(LinkKind kind);
 
 struct ClusterDevice {
   NodeId node;
-  int index_in_node = 0;
+  int index_in_node = 0;    // also its rail
+  int scale_up_domain = 0;  // GPUs of one domain reach each other without a NIC or the fabric
   std::string device_type;  // name in models/devices, e.g. "h100-sxm"
 };
 
@@ -42,22 +44,79 @@ struct Link {
   LinkKind kind = LinkKind::kFabric;
 };
 
-// Constants of the communication library on this cluster, each with the reason it can be believed.
+// Constants of a communication kernel on this cluster. A field left at zero is absent from its
+// form.
+//
+// With T tokens a rank, b bytes a token copy, R ranks, n nodes, `ranks` and `nodes` the distinct
+// ranks and nodes that a token goes to, E experts, the compact forms that they were fitted with are
+//   start = (base + multi_node [n > 1] + per_doubling log2(n) + per_256_experts E/256
+//            + per_message messages) * (R/8)^world_exponent
+//           + pipeline_fill (1 - exp(-T / (4 sms)))
+//   copy  = (T/sms) ((ranks + extra) (b/copy_per_sm + per_copy) + per_token), extra = `nodes` when
+//           n > 1, else extra_copies
+//   wire  = wire_base + max over links of bytes / (capacity * efficiency) * (R/8)^rate_exponent
+// and the time is start + max(copy, wire); when wire_base is set it is (start^4 + wire^4)^(1/4).
+// They were fitted to whole operations, so the latency of the links is inside `start`: whoever adds
+// the start-up must not add the latency of the route again.
 struct StartupCost {
-  Duration base{};                // alpha of any collective
-  Duration multi_node{};          // added once when more than one node takes part
-  Duration per_doubling{};        // times log2(nodes)
-  Duration per_message{};         // times the messages a rank sends
-  double nic_efficiency = 1;      // share of a NIC's line rate that payload reaches
-  double nvlink_efficiency = 1;   // the same for NVLink
-  std::string label = "assumed";  // measured | fitted | published | roofline | assumed
+  Duration base{};                       // alpha of any collective
+  Duration multi_node{};                 // added once when more than one node takes part
+  Duration per_doubling{};               // times log2(nodes)
+  Duration per_message{};                // times the messages a rank sends
+  Duration per_256_experts{};            // times experts / 256
+  double world_exponent = 0;             // the start-up grows with (ranks / 8) to this power
+  Duration pipeline_fill{};              // F of the chunked kernels
+  Duration wire_base{};                  // c of the one-sided NVLink form
+  double rate_exponent = 0;              // the wire time grows with (ranks / 8) to this power
+  double nic_efficiency = 1;             // share of a NIC's line rate that payload reaches
+  double nvlink_efficiency = 1;          // the same for NVLink
+  std::optional<Bandwidth> copy_per_sm;  // payload an SM copies; none: SMs are no limit
+  double extra_copies = 0;         // copies an SM makes of a token beside one per rank, on one node
+  Duration per_copy{};             // SM time per copy beside its bytes
+  Duration per_token{};            // SM time per token beside its copies
+  Duration notify{};               // size exchange of a dropless dispatch, a kernel of its own
+  Duration notify_per_doubling{};  // times log2(nodes)
+  std::string label = "assumed";   // measured | fitted | published | roofline | assumed
   std::string source;
 };
 
+// Where constants hold: one kernel often has another form inside one node.
+enum class ConstantsScope { kAny, kOneNode, kSeveralNodes };
+std::string_view to_text(ConstantsScope scope);
+
 struct AlgorithmConstants {
   std::string algorithm;  // name in the collectives table: "nccl", "deepep-low-latency", ...
+  ConstantsScope scope = ConstantsScope::kAny;
   StartupCost dispatch;
   StartupCost combine;
+};
+
+// One collective of a library, over g ranks with S total bytes:
+//   t = base + per_step steps + W/B + (S/g)/local_copy + ramp S/(S + ramp_bytes)
+// W = S (g-1)/g, for all-reduce twice that; steps = g-1, all-reduce 2(g-1), all-to-all 1; NVLS has
+// no steps. B = NVLink rate * nvlink_efficiency inside one NVLink domain, else the NIC rate of all
+// ranks of a node * nic_efficiency. NVLS reduces in the switch, so its efficiency may exceed 1.
+struct CollectiveConstants {
+  std::string algorithm;  // "nccl-ring", "nccl-nvls"
+  std::string operation;  // "all-to-all", "all-gather", "reduce-scatter", "all-reduce"
+  ConstantsScope scope = ConstantsScope::kAny;
+  Duration base{};
+  Duration per_step{};
+  double nvlink_efficiency = 1;
+  double nic_efficiency = 1;
+  std::optional<Bandwidth> local_copy;  // of the own share; none: not a term of the form
+  Duration ramp{};
+  Bytes ramp_bytes;
+  std::string label = "assumed";
+  std::string source;
+};
+
+// One number of the cluster and the reason it can be believed: what `simulate cluster show` lists.
+struct Figure {
+  std::string what;   // "nvlink", "nic", "fabric"
+  std::string value;  // "450 GB/s, 450 ns per link"
+  std::string label;  // measured | fitted | published | roofline | assumed
+  std::string source;
 };
 
 enum class Spraying { kPerFlowHash, kIdeal };
@@ -72,9 +131,18 @@ struct Cluster {
   Spraying spraying = Spraying::kPerFlowHash;
   int paths_per_flow = 1;  // ECMP paths that one transfer is spread over (queue pairs)
   std::vector<AlgorithmConstants> communication;
+  std::vector<CollectiveConstants> collectives;
+  std::vector<Figure> figures;
 
   int device_count() const { return static_cast<int>(devices.size()); }
   int node_count() const { return static_cast<int>(nodes.size()); }
 };
+
+// The constants of `algorithm` for an operation over `nodes` nodes: those of that scope, else those
+// of any scope, else null. The first entry wins.
+const AlgorithmConstants* find_constants(const Cluster& cluster, std::string_view algorithm,
+                                         int nodes);
+const CollectiveConstants* find_collective(const Cluster& cluster, std::string_view algorithm,
+                                           std::string_view operation, int nodes);
 
 }  // namespace sim

@@ -2,7 +2,9 @@
 //
 // A path is a shortest one by hops. Among equal ones the choice is a hash of (source, destination,
 // path index), as static ECMP does, so it depends on nothing else; parallel links between the same
-// two vertices count as different paths.
+// two vertices count as different paths. GPUs forward nothing for others: the inside of a route is
+// switches, bridges and NICs. A route costs O(hops) once the table of the switch that the
+// destination hangs on exists; at most 256 MiB of such tables are kept.
 #pragma once
 
 #include <memory>
@@ -30,6 +32,8 @@ class Routes {
   // REQUIRES: source != destination. Throws Error when no path exists. `path` in
   // 0..paths_per_flow-1 selects one of the paths that a transfer is spread over.
   Route route(DeviceId source, DeviceId destination, int path = 0);
+  // The same into a route that is used again and again: no allocation per call.
+  void route_into(DeviceId source, DeviceId destination, int path, Route& result);
   bool reachable(DeviceId source, DeviceId destination);
 
  private:
