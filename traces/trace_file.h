@@ -77,7 +77,7 @@ class TraceReader {
   const TraceIndex& index() const { return index_; }
   std::uint64_t file_bytes() const { return size_; }
 
-  TokenChunk read_chunk(std::size_t chunk);               // REQUIRES: kTokens
+  TokenChunk read_chunk(std::size_t chunk);                  // REQUIRES: kTokens
   std::vector<CountRow> read_histograms(std::size_t chunk);  // REQUIRES: kCounts
 
   // The next chunk in order; false after the last.

@@ -66,9 +66,8 @@ class ChoiceColumn {
     return begin_ == nullptr ? fixed_ : static_cast<int>(begin_[row + 1] - begin_[row]);
   }
   std::size_t begin(int row) const {
-    return begin_ == nullptr
-               ? static_cast<std::size_t>(row) * static_cast<std::size_t>(fixed_)
-               : begin_[row] - begin_[0];
+    return begin_ == nullptr ? static_cast<std::size_t>(row) * static_cast<std::size_t>(fixed_)
+                             : begin_[row] - begin_[0];
   }
   std::uint16_t at(std::size_t index) const {
     if (width_ == 1) return static_cast<unsigned char>(bytes_[index]);

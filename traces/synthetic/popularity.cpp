@@ -1,0 +1,313 @@
+#include "traces/synthetic/popularity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "sim/core/error.h"
+
+namespace sim {
+namespace {
+
+constexpr int kMostRejections = 24;  // then the rest is drawn by a scan: same law, bounded time
+constexpr int kTokensPerShuffle = 16;
+
+// Distribution of the number of arrivals, cut at k: entry j is P(j have arrived), j < k.
+void add_arrival(std::vector<double>& arrived, double p) {
+  for (std::size_t j = arrived.size(); j-- > 0;) {
+    arrived[j] = arrived[j] * (1 - p) + (j > 0 ? arrived[j - 1] * p : 0);
+  }
+}
+
+// For one time t: adds weight * density_e(t) * P(fewer than k others have arrived by t) to out[e].
+class RacePoint {
+ public:
+  RacePoint(std::size_t n, std::size_t k) : k_(k), prefix_((n + 1) * k), suffix_(k) {}
+
+  void add(std::span<const double> rates, double t, double weight, std::vector<double>& out) {
+    const std::size_t n = rates.size();
+    std::vector<double> arrived(k_, 0.0);
+    arrived[0] = 1;
+    for (std::size_t e = 0; e < n; ++e) {
+      std::copy(arrived.begin(), arrived.end(), prefix_.begin() + static_cast<long>(e * k_));
+      add_arrival(arrived, -std::expm1(-rates[e] * t));
+    }
+    std::fill(suffix_.begin(), suffix_.end(), 0.0);
+    suffix_[0] = 1;
+    for (std::size_t e = n; e-- > 0;) {
+      double fewer = 0;  // sum over a + b < k of prefix[a] * suffix[b]
+      double below = 0;
+      for (std::size_t a = k_; a-- > 0;) {
+        below += suffix_[k_ - 1 - a];
+        fewer += prefix_[e * k_ + a] * below;
+      }
+      out[e] += weight * rates[e] * std::exp(-rates[e] * t) * fewer;
+      add_arrival(suffix_, -std::expm1(-rates[e] * t));
+    }
+  }
+
+ private:
+  std::size_t k_;
+  std::vector<double> prefix_;
+  std::vector<double> suffix_;
+};
+
+// Scales to the sum k without passing 1.
+void scale_to(std::vector<double>& inclusion, int k) {
+  std::vector<bool> full(inclusion.size(), false);
+  for (bool again = true; again;) {
+    again = false;
+    double open = 0;
+    double want = k;
+    for (std::size_t e = 0; e < inclusion.size(); ++e) {
+      if (full[e]) {
+        want -= 1;
+      } else {
+        open += inclusion[e];
+      }
+    }
+    if (open <= 0) return;
+    const double factor = want / open;
+    for (std::size_t e = 0; e < inclusion.size(); ++e) {
+      if (full[e]) continue;
+      inclusion[e] *= factor;
+      if (inclusion[e] >= 1) {
+        inclusion[e] = 1;
+        full[e] = true;
+        again = true;
+      }
+    }
+  }
+}
+
+std::int64_t draw_binomial(std::int64_t n, double p, RandomStream& random) {
+  const double mean = static_cast<double>(n) * p;
+  if (p >= 1) return n;
+  if (p <= 0 || n == 0) return 0;
+  if (mean >= 16 && static_cast<double>(n) - mean >= 16) {
+    const double x = mean + std::sqrt(mean * (1 - p)) * random.normal();
+    return std::clamp<std::int64_t>(std::llround(x), 0, n);
+  }
+  const bool flip = p > 0.5;
+  const double q = flip ? 1 - p : p;
+  double u = random.uniform();
+  double term = std::exp(static_cast<double>(n) * std::log1p(-q));  // mean < 16: no underflow
+  std::int64_t drawn = 0;
+  while (u >= term && drawn < n) {
+    u -= term;
+    term *= static_cast<double>(n - drawn) / static_cast<double>(drawn + 1) * (q / (1 - q));
+    ++drawn;
+    if (term < 1e-300) break;
+  }
+  return flip ? n - drawn : drawn;
+}
+
+}  // namespace
+
+std::vector<double> zipf_weights(int n, double exponent) {
+  std::vector<double> weights(static_cast<std::size_t>(n));
+  for (int i = 0; i < n; ++i) {
+    weights[static_cast<std::size_t>(i)] = std::pow(static_cast<double>(i + 1), -exponent);
+  }
+  return weights;
+}
+
+std::vector<double> inclusion_probabilities(std::span<const double> weights, int k) {
+  SIM_CHECK(k > 0 && static_cast<std::size_t>(k) <= weights.size(), "k of the experts are drawn");
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  std::vector<double> rates(weights.begin(), weights.end());
+  for (double& rate : rates) rate /= sum;
+  std::vector<double> inclusion(rates.size(), 0.0);
+  if (static_cast<std::size_t>(k) == rates.size()) {
+    std::fill(inclusion.begin(), inclusion.end(), 1.0);
+    return inclusion;
+  }
+  // Time runs over many decades: the integral is taken in x = ln t by the trapezoid rule, which
+  // converges exponentially for an integrand that vanishes at both ends. Before `low` nobody has
+  // arrived (P < 1e-9); after `high` more than k of the slowest have.
+  const double slowest = *std::min_element(rates.begin(), rates.end());
+  const double low = std::log(1e-10);
+  const double high = std::log(60.0 / slowest);
+  // The winners' cut-off sharpens as 1/sqrt(k); 0.125 is fine enough for k = 8.
+  const double step = 0.125 / std::sqrt(std::max(1.0, k / 8.0));
+  RacePoint point(rates.size(), static_cast<std::size_t>(k));
+  for (double x = low; x <= high; x += step) {
+    const double t = std::exp(x);
+    point.add(rates, t, t * step, inclusion);
+  }
+  scale_to(inclusion, k);
+  return inclusion;
+}
+
+TokenDraw::TokenDraw(std::vector<double> weights, int k, std::optional<GroupLimit> groups)
+    : weights_(std::move(weights)),
+      table_(weights_),
+      k_(k),
+      groups_(groups),
+      taken_(weights_.size(), 0) {
+  SIM_CHECK(k_ > 0 && static_cast<std::size_t>(k_) <= weights_.size(), "k experts are drawn");
+  if (groups_) {
+    for (const double w : weights_) log_weights_.push_back(std::log(w));
+    scores_.resize(weights_.size());
+  }
+}
+
+void TokenDraw::draw(RandomStream& random, std::uint16_t* out) {
+  if (groups_) {
+    draw_race(random, out);
+    return;
+  }
+  if (++token_ == 0) {  // the counter has wrapped: forget every mark
+    std::fill(taken_.begin(), taken_.end(), 0);
+    token_ = 1;
+  }
+  for (int i = 0; i < k_; ++i) {
+    std::size_t expert = table_.draw(random);
+    int rejections = 0;
+    while (taken_[expert] == token_ && ++rejections < kMostRejections) {
+      expert = table_.draw(random);
+    }
+    if (taken_[expert] == token_) expert = draw_remaining(random);
+    taken_[expert] = token_;
+    out[i] = static_cast<std::uint16_t>(expert);
+  }
+}
+
+std::uint16_t TokenDraw::draw_remaining(RandomStream& random) {
+  double left = 0;
+  for (std::size_t e = 0; e < weights_.size(); ++e) left += taken_[e] == token_ ? 0 : weights_[e];
+  double u = random.uniform() * left;
+  std::size_t last = 0;
+  for (std::size_t e = 0; e < weights_.size(); ++e) {
+    if (taken_[e] == token_) continue;
+    last = e;
+    u -= weights_[e];
+    if (u < 0) break;
+  }
+  return static_cast<std::uint16_t>(last);
+}
+
+void TokenDraw::draw_race(RandomStream& random, std::uint16_t* out) {
+  const std::size_t n = weights_.size();
+  const std::size_t per_group = n / static_cast<std::size_t>(groups_->groups);
+  for (std::size_t e = 0; e < n; ++e) {
+    // -ln(E) of a standard exponential E is a standard Gumbel.
+    scores_[e] = log_weights_[e] - std::log(random.exponential() + 1e-300);
+  }
+  order_.clear();
+  for (int g = 0; g < groups_->groups; ++g) {
+    const auto begin = scores_.begin() + static_cast<long>(static_cast<std::size_t>(g) * per_group);
+    double best = -1e300;
+    double second = -1e300;
+    for (auto s = begin; s != begin + static_cast<long>(per_group); ++s) {
+      if (*s > best) {
+        second = best;
+        best = *s;
+      } else if (*s > second) {
+        second = *s;
+      }
+    }
+    order_.emplace_back(per_group > 1 ? -(best + second) : -best, g);
+  }
+  std::sort(order_.begin(), order_.end());
+  std::vector<std::pair<double, int>> racing;
+  for (int i = 0; i < groups_->limit; ++i) {
+    const std::size_t begin =
+        static_cast<std::size_t>(order_[static_cast<std::size_t>(i)].second) * per_group;
+    for (std::size_t e = begin; e < begin + per_group; ++e) {
+      racing.emplace_back(-scores_[e], static_cast<int>(e));
+    }
+  }
+  std::partial_sort(racing.begin(), racing.begin() + k_, racing.end());
+  for (int i = 0; i < k_; ++i) {
+    out[i] = static_cast<std::uint16_t>(racing[static_cast<std::size_t>(i)].second);
+  }
+}
+
+InclusionDraw::InclusionDraw(std::span<const double> inclusion)
+    : inclusion_(inclusion.begin(), inclusion.end()), order_(inclusion.size()) {
+  const double sum = std::accumulate(inclusion_.begin(), inclusion_.end(), 0.0);
+  k_ = static_cast<int>(std::lround(sum));
+  std::iota(order_.begin(), order_.end(), std::uint16_t{0});
+  cumulative_.resize(inclusion_.size());
+}
+
+void InclusionDraw::draw(RandomStream& random, std::uint16_t* out) {
+  if (left_ == 0) {
+    random.shuffle(order_);
+    double sum = 0;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      sum += inclusion_[order_[i]];
+      cumulative_[i] = sum;
+    }
+    left_ = kTokensPerShuffle;
+  }
+  --left_;
+  const double start = random.uniform();
+  auto from = cumulative_.begin();
+  for (int i = 0; i < k_; ++i) {
+    // The sum may miss k by rounding: the last pick falls on the last expert not picked.
+    const auto furthest = cumulative_.end() - (k_ - i);
+    auto at = std::upper_bound(from, cumulative_.end(), start + i);
+    at = std::min(at, furthest);
+    out[i] = order_[static_cast<std::size_t>(at - cumulative_.begin())];
+    from = at + 1;
+  }
+}
+
+std::vector<double> inclusion_from_counts(std::span<const std::int64_t> counts, int k) {
+  std::vector<double> inclusion;
+  int positive = 0;
+  for (const std::int64_t c : counts) {
+    inclusion.push_back(static_cast<double>(c));
+    positive += c > 0 ? 1 : 0;
+  }
+  if (positive < k) return {};
+  scale_to(inclusion, k);
+  return inclusion;
+}
+
+void draw_counts(std::span<const double> inclusion, int k, std::int64_t tokens,
+                 RandomStream& random, std::int64_t* out) {
+  const std::size_t n = inclusion.size();
+  std::int64_t left = tokens * k;
+  double variance = 0;
+  for (std::size_t e = 0; e < n; ++e) {
+    out[e] = draw_binomial(tokens, inclusion[e], random);
+    left -= out[e];
+    variance += inclusion[e] * (1 - inclusion[e]);
+  }
+  if (left == 0) return;
+  // Spread by variance, rounded towards zero and kept inside 0..tokens; the few that remain go one
+  // by one to experts drawn by the same weights.
+  std::vector<double> spread(n);
+  const std::int64_t off = left;
+  for (std::size_t e = 0; e < n; ++e) {
+    spread[e] = inclusion[e] * (1 - inclusion[e]);
+    if (variance <= 0) continue;
+    const std::int64_t share =
+        static_cast<std::int64_t>(static_cast<double>(off) * spread[e] / variance);
+    const std::int64_t kept = std::clamp<std::int64_t>(out[e] + share, 0, tokens);
+    left -= kept - out[e];
+    out[e] = kept;
+  }
+  const auto open = [&](std::size_t e) { return left > 0 ? out[e] < tokens : out[e] > 0; };
+  if (variance > 0) {
+    const AliasTable table(spread);
+    for (std::size_t tries = 64 * n; left != 0 && tries > 0; --tries) {
+      const std::size_t e = table.draw(random);
+      if (!open(e)) continue;
+      out[e] += left > 0 ? 1 : -1;
+      left -= left > 0 ? 1 : -1;
+    }
+  }
+  for (std::size_t e = 0; e < n && left != 0; ++e) {  // k <= experts, so this ends at 0
+    const std::int64_t kept = std::clamp<std::int64_t>(out[e] + left, 0, tokens);
+    left -= kept - out[e];
+    out[e] = kept;
+  }
+  SIM_CHECK(left == 0, "k experts of n can take every token's choices");
+}
+
+}  // namespace sim
