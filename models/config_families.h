@@ -20,10 +20,6 @@ struct ConfigFamily {
 std::span<const ConfigFamily> config_families();
 
 // Shared by the families' readers.
-struct LayerKinds {
-  std::int64_t layers = 0;
-  std::vector<bool> routed;  // per layer
-};
 
 // hidden_size, vocab_size, tie_word_embeddings, max_position_embeddings.
 void read_sizes(const ConfigFields& config, MoeModel& model, bool tied_by_default = false);
