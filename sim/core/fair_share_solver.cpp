@@ -9,7 +9,8 @@
 namespace sim {
 namespace {
 
-// Levels that differ by less are the same level: far below the 1e-9 we promise, far above rounding of one sum.
+// Levels that differ by less are the same level: far below the 1e-9 we promise, far above rounding
+// of one sum.
 constexpr double kSame = 1e-13;
 // Ends closer together than this (in ps) are one batch; a ten-thousandth of a tick.
 constexpr double kSimultaneous = 1e-4;
@@ -32,9 +33,10 @@ void FairShareSolver::set_capacity(ResourceId resource, double capacity, double 
   dirty_.push_back(resource.value());
 }
 
-FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> uses, double amount, double weight, double cap,
-                                                ) {
-  SIM_CHECK(!uses.empty() && amount > 0 && weight > 0 && cap > 0, "a transfer needs uses, bytes, a weight and a cap");
+FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> uses, double amount,
+                                                double weight, double cap) {
+  SIM_CHECK(!uses.empty() && amount > 0 && weight > 0 && cap > 0,
+            "a transfer needs uses, bytes, a weight and a cap");
   FlowIndex f = 0;
   if (free_flows_.empty()) {
     f = static_cast<FlowIndex>(flows_.size());
@@ -77,7 +79,8 @@ FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> use
 void FairShareSolver::advance(std::int32_t r, double now) {
   Resource& resource = resources_[static_cast<std::size_t>(r)];
   const double level = level_[static_cast<std::size_t>(r)];
-  if (resource.held > 0 && std::isfinite(level)) resource.clock += level * (now - resource.clock_time);
+  if (resource.held > 0 && std::isfinite(level))
+    resource.clock += level * (now - resource.clock_time);
   resource.clock_time = now;
 }
 
@@ -99,7 +102,8 @@ void FairShareSolver::enqueue(std::int32_t r, double key) {
 void FairShareSolver::make_pending(std::int32_t r, double water, double now) {
   Resource& resource = resources_[static_cast<std::size_t>(r)];
   if (resource.pending) {
-    if (resource.key > water) enqueue(r, water);  // its candidate may have fallen: look again at once
+    if (resource.key > water)
+      enqueue(r, water);  // its candidate may have fallen: look again at once
     return;
   }
   advance(r, now);
@@ -120,13 +124,15 @@ double FairShareSolver::settled_level_elsewhere(std::int32_t flow, std::int32_t 
   }
   double lowest = kNever;
   for (const Use& use : flows_[static_cast<std::size_t>(flow)].uses) {
-    if (use.resource == except || resources_[static_cast<std::size_t>(use.resource)].pending) continue;
+    if (use.resource == except || resources_[static_cast<std::size_t>(use.resource)].pending)
+      continue;
     lowest = std::min(lowest, level_[static_cast<std::size_t>(use.resource)]);
   }
   return lowest;
 }
 
-// The level at which r is full, given the settled levels of its transfers elsewhere; kNever when it never fills.
+// The level at which r is full, given the settled levels of its transfers elsewhere; kNever when it
+// never fills.
 double FairShareSolver::solve_level(std::int32_t r) {
   const Resource& resource = resources_[static_cast<std::size_t>(r)];
   scratch_.clear();
@@ -204,7 +210,8 @@ void FairShareSolver::settle_resource(std::int32_t r, double level, double now) 
       was = other.pending ? other.old_level : level_[static_cast<std::size_t>(holder)];
     }
     hold(f, r, now);
-    if (was <= same) continue;  // it rose past its old level, which reached its other resources then
+    if (was <= same)
+      continue;  // it rose past its old level, which reached its other resources then
     for (const Use& use : flows_[static_cast<std::size_t>(f)].uses) {
       const std::int32_t s = use.resource;
       if (s == r || resources_[static_cast<std::size_t>(s)].pending) continue;
@@ -313,7 +320,8 @@ void FairShareSolver::refresh_finishes(double now) {
 
 double FairShareSolver::next_finish() {
   while (!next_.empty() &&
-         next_.front().version != resources_[static_cast<std::size_t>(next_.front().resource)].version) {
+         next_.front().version !=
+             resources_[static_cast<std::size_t>(next_.front().resource)].version) {
     std::pop_heap(next_.begin(), next_.end(), std::greater<>{});
     next_.pop_back();
   }
@@ -333,7 +341,8 @@ double FairShareSolver::take_finished(double until, std::vector<FlowIndex>& fini
     advance(r, time);
     Resource& resource = resources_[static_cast<std::size_t>(r)];
     const double level = level_[static_cast<std::size_t>(r)];
-    const double limit = std::max(resource.clock, resource.finishes.front().tag) + level * (batch_end - time);
+    const double limit =
+        std::max(resource.clock, resource.finishes.front().tag) + level * (batch_end - time);
     while (!resource.finishes.empty()) {
       const Finish finish = resource.finishes.front();
       const bool live = valid(r, finish);
@@ -364,7 +373,9 @@ void FairShareSolver::remove(FlowIndex f, double now) {
     const Member moved = resource.members.back();
     resource.members[position] = moved;
     resource.members.pop_back();
-    flows_[static_cast<std::size_t>(moved.flow)].uses[static_cast<std::size_t>(moved.use)].position = use.position;
+    flows_[static_cast<std::size_t>(moved.flow)]
+        .uses[static_cast<std::size_t>(moved.use)]
+        .position = use.position;
     dirty_.push_back(use.resource);
   }
   if (flow.cap_resource >= 0) free_cap_resources_.push_back(flow.cap_resource);

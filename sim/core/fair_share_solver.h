@@ -1,19 +1,25 @@
-// The running max-min solver: keeps the fair levels of all transfers in flight and re-solves only what a change reaches.
+// The running max-min solver: keeps the fair levels of all transfers in flight and re-solves only
+// what a change reaches.
 //
-// Every transfer is held by one full resource, its bottleneck, and runs at that resource's level (rate per share
-// weight). A change (a transfer starts or ends, a capacity moves) is solved by one upward sweep of a water level through
-// the resources it reaches, lowest first:
+// Every transfer is held by one full resource, its bottleneck, and runs at that resource's level
+// (rate per share weight). A change (a transfer starts or ends, a capacity moves) is solved by one
+// upward sweep of a water level through the resources it reaches, lowest first:
 //   - a resource that a change reaches becomes *pending*; its new level is the solution x of
-//     sum over its transfers of load * min(x, level given by their other, settled resources) = capacity;
-//   - when the water reaches a pending resource's new level, it settles there and holds its rising transfers;
-//   - when the water reaches its old level first, the transfers it held go on rising, which reaches their other resources.
-// A change at water level x can only reach resources whose level is above x, so keys never fall. Termination: within one
-// sweep a resource becomes pending at most once, passes its old level at most once and settles at most once; every other
-// queue entry is paid for by one (transfer, resource) pair that was frozen or released. Levels are always computed from
-// the transfers themselves, never by adding differences, so rounding does not accumulate.
+//     sum over its transfers of load * min(x, level given by their other, settled resources) =
+//     capacity;
+//   - when the water reaches a pending resource's new level, it settles there and holds its rising
+//   transfers;
+//   - when the water reaches its old level first, the transfers it held go on rising, which reaches
+//   their other resources.
+// A change at water level x can only reach resources whose level is above x, so keys never fall.
+// Termination: within one sweep a resource becomes pending at most once, passes its old level at
+// most once and settles at most once; every other queue entry is paid for by one (transfer,
+// resource) pair that was frozen or released. Levels are always computed from the transfers
+// themselves, never by adding differences, so rounding does not accumulate.
 //
-// Service is counted per resource: a clock that advances by its level, so a change of level costs O(1) for the transfers
-// it holds. Times are doubles (picoseconds since the caller's epoch), rates bytes per picosecond.
+// Service is counted per resource: a clock that advances by its level, so a change of level costs
+// O(1) for the transfers it holds. Times are doubles (picoseconds since the caller's epoch), rates
+// bytes per picosecond.
 #pragma once
 
 #include <cstdint>
@@ -35,15 +41,16 @@ class FairShareSolver {
   double capacity(ResourceId resource) const { return resources_[resource.index()].capacity; }
   std::size_t resource_count() const { return resources_.size(); }
 
-  // Takes effect at the next settle(). REQUIRES: `uses` not empty, `amount` > 0 bytes, weight > 0, cap > 0. The same resource may
-  // stand in `uses` once only.
+  // Takes effect at the next settle(). REQUIRES: `uses` not empty, `amount` > 0 bytes, weight > 0,
+  // cap > 0. The same resource may stand in `uses` once only.
   FlowIndex add(std::span<const ResourceUse> uses, double amount, double weight, double cap);
   // Re-solves after additions, removals and capacity changes. Cheap when nothing changed.
   void settle(double now);
   // When the next transfer ends, at the present levels. REQUIRES: settled.
   double next_finish();
-  // Removes every transfer that ends at or before `until` within one batch of simultaneous ends, appends them to
-  // `finished`, and returns the time of the batch. REQUIRES: next_finish() <= until.
+  // Removes every transfer that ends at or before `until` within one batch of simultaneous ends,
+  // appends them to `finished`, and returns the time of the batch. REQUIRES: next_finish() <=
+  // until.
   double take_finished(double until, std::vector<FlowIndex>& finished);
 
   double rate(FlowIndex flow) const;  // bytes/ps; REQUIRES: settled
@@ -63,8 +70,8 @@ class FairShareSolver {
   struct Flow {
     std::vector<Use> uses;
     double weight = 1;
-    double tag = 0;     // value of the holder's clock at which this transfer ends
-    double amount = 0;  // bytes left while nobody holds it
+    double tag = 0;                  // value of the holder's clock at which this transfer ends
+    double amount = 0;               // bytes left while nobody holds it
     std::int32_t cap_resource = -1;  // a private resource that stands for its own cap
     bool live = false;
   };
@@ -83,7 +90,7 @@ class FairShareSolver {
     double clock = 0;       // service per weight given to the transfers it holds
     double clock_time = 0;  // when `clock` was last brought up to date
     double old_level = kNever;
-    double key = kNever;    // its place in the sweep while pending
+    double key = kNever;  // its place in the sweep while pending
     std::uint32_t version = 0;
     std::int32_t held = 0;
     bool pending = false;
@@ -124,17 +131,18 @@ class FairShareSolver {
   bool valid(std::int32_t r, const Finish& finish) const;
 
   std::vector<Resource> resources_;
-  std::vector<double> level_;          // per resource; kNever: not full
+  std::vector<double> level_;  // per resource; kNever: not full
   std::vector<Flow> flows_;
-  std::vector<std::int32_t> holder_;   // per flow; -1: nobody yet
+  std::vector<std::int32_t> holder_;  // per flow; -1: nobody yet
   std::vector<FlowIndex> free_flows_;
   std::vector<std::int32_t> free_cap_resources_;
-  std::vector<std::int32_t> dirty_;    // to become pending at the next settle
+  std::vector<std::int32_t> dirty_;  // to become pending at the next settle
   std::vector<std::int32_t> pending_;
   std::vector<std::int32_t> touched_;
   std::vector<QueueEntry> queue_;
   std::vector<NextFinish> next_;
-  std::vector<std::pair<double, double>> scratch_;  // (level elsewhere, load) of one resource's transfers
+  std::vector<std::pair<double, double>>
+      scratch_;  // (level elsewhere, load) of one resource's transfers
   std::size_t active_ = 0;
   std::uint64_t level_changes_ = 0;
 };

@@ -13,7 +13,8 @@ constexpr double kPsPerSecond = 1e12;
 
 }  // namespace
 
-FluidNetwork::FluidNetwork(EventLoop& loop, Listener listener) : loop_(loop), listener_(std::move(listener)) {}
+FluidNetwork::FluidNetwork(EventLoop& loop, Listener listener)
+    : loop_(loop), listener_(std::move(listener)) {}
 
 ResourceId FluidNetwork::add_resource(Bandwidth capacity) {
   carried_.push_back(0);
@@ -32,7 +33,8 @@ Bandwidth FluidNetwork::capacity(ResourceId resource) const {
 
 double FluidNetwork::offset() const { return static_cast<double>((loop_.now() - epoch_).count()); }
 
-void FluidNetwork::start(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag, Options options) {
+void FluidNetwork::start(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag,
+                         Options options) {
   if (solver_.active() == 0) epoch_ = loop_.now();
   advance_to_now();
   const double amount = static_cast<double>(bytes.count());
@@ -60,7 +62,8 @@ double FluidNetwork::seconds_alone(std::span<const ResourceUse> uses, Bytes byte
 // Takes every end up to the present tick, in time order, with new rates after each batch.
 void FluidNetwork::advance_to_now() {
   if (solver_.active() == 0) return;
-  if (settle_requested_) return;  // changes of this very tick are not solved yet, and nothing ended since
+  if (settle_requested_)
+    return;  // changes of this very tick are not solved yet, and nothing ended since
   const double now = offset();
   while (solver_.active() > 0 && solver_.next_finish() <= now) {
     finished_.clear();
@@ -95,7 +98,8 @@ void FluidNetwork::schedule_next() {
     next_scheduled_ = false;
     return;
   }
-  const Time when = std::max(loop_.now(), epoch_ + Duration(static_cast<std::int64_t>(std::ceil(next))));
+  const Time when =
+      std::max(loop_.now(), epoch_ + Duration(static_cast<std::int64_t>(std::ceil(next))));
   if (next_scheduled_ && when == next_time_) return;
   if (next_scheduled_) loop_.cancel(next_event_);
   next_scheduled_ = true;

@@ -1,7 +1,8 @@
 // Transfers in flight over shared resources, on the event loop.
 //
-// A transfer's rate is max-min fair at every instant (fair_share_solver.h). Ends are kept as unrounded times and settled
-// in time order inside a tick; only the end told to the listener is rounded up to a tick.
+// A transfer's rate is max-min fair at every instant (fair_share_solver.h). Ends are kept as
+// unrounded times and settled in time order inside a tick; only the end told to the listener is
+// rounded up to a tick.
 #pragma once
 
 #include <cstdint>
@@ -33,22 +34,28 @@ class FluidNetwork {
   std::size_t resource_count() const { return solver_.resource_count(); }
 
   struct Options {
-    double weight = 1;                                              // share weight
-    double cap = std::numeric_limits<double>::infinity();           // bytes/s
+    double weight = 1;                                     // share weight
+    double cap = std::numeric_limits<double>::infinity();  // bytes/s
   };
   // Starts now. REQUIRES: bytes > 0 and `uses` not empty.
   void start(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag, Options options);
-  void start(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag) { start(uses, bytes, tag, Options{}); }
+  void start(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag) {
+    start(uses, bytes, tag, Options{});
+  }
 
-  // Seconds the transfer would take with every resource to itself: max over uses of bytes * multiplier / capacity.
+  // Seconds the transfer would take with every resource to itself: max over uses of bytes *
+  // multiplier / capacity.
   double seconds_alone(std::span<const ResourceUse> uses, Bytes bytes) const;
 
   std::size_t active() const { return solver_.active() + deliveries_.size(); }
   std::uint64_t transfers_started() const { return started_; }
   std::uint64_t level_changes() const { return solver_.level_changes(); }
-  // Bytes that the transfers started so far put on each resource (multipliers included), in resource order.
+  // Bytes that the transfers started so far put on each resource (multipliers included), in
+  // resource order.
   const std::vector<double>& bytes_carried() const { return carried_; }
-  std::string violation(double relative_tolerance) const { return solver_.violation(relative_tolerance); }
+  std::string violation(double relative_tolerance) const {
+    return solver_.violation(relative_tolerance);
+  }
 
  private:
   double offset() const;  // ps since the epoch
@@ -62,7 +69,8 @@ class FluidNetwork {
   EventLoop& loop_;
   Listener listener_;
   FairShareSolver solver_;
-  Time epoch_{};  // moves to now whenever nothing is in flight, so that offsets stay small and exact
+  Time
+      epoch_{};  // moves to now whenever nothing is in flight, so that offsets stay small and exact
   std::vector<std::uint64_t> tags_;  // per flow index of the solver
   std::vector<FairShareSolver::FlowIndex> finished_;
   std::vector<std::uint64_t> deliveries_;

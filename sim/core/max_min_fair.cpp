@@ -7,7 +7,8 @@
 
 namespace sim {
 
-std::vector<double> max_min_fair(std::span<const double> capacities, std::span<const Demand> demands) {
+std::vector<double> max_min_fair(std::span<const double> capacities,
+                                 std::span<const Demand> demands) {
   std::vector<double> level(demands.size(), 0);
   std::vector<bool> frozen(demands.size(), false);
   std::size_t left = demands.size();

@@ -20,7 +20,8 @@ struct Transfer {
 };
 
 // Every event from scratch with the obvious solver: the slow truth.
-std::vector<double> oracle(const std::vector<double>& capacities, const std::vector<Transfer>& transfers) {
+std::vector<double> oracle(const std::vector<double>& capacities,
+                           const std::vector<Transfer>& transfers) {
   std::vector<double> left(transfers.size());
   std::vector<double> end(transfers.size(), -1);
   std::vector<std::size_t> order(transfers.size());
@@ -28,17 +29,20 @@ std::vector<double> oracle(const std::vector<double>& capacities, const std::vec
     left[i] = transfers[i].bytes;
     order[i] = i;
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return transfers[a].start_s < transfers[b].start_s; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return transfers[a].start_s < transfers[b].start_s;
+  });
   std::vector<std::size_t> active;
   std::size_t next = 0;
   double now = 0;
   while (next < order.size() || !active.empty()) {
     std::vector<Demand> demands;
-    for (const std::size_t i : active) demands.push_back({transfers[i].uses, transfers[i].weight, transfers[i].cap});
+    for (const std::size_t i : active)
+      demands.push_back({transfers[i].uses, transfers[i].weight, transfers[i].cap});
     const std::vector<double> rates = max_min_fair(capacities, demands);
     double until = next < order.size() ? transfers[order[next]].start_s : 1e300;
-    for (std::size_t k = 0; k < active.size(); ++k) until = std::min(until, now + left[active[k]] / rates[k]);
+    for (std::size_t k = 0; k < active.size(); ++k)
+      until = std::min(until, now + left[active[k]] / rates[k]);
     std::vector<std::size_t> still;
     for (std::size_t k = 0; k < active.size(); ++k) {
       const double finish = now + left[active[k]] / rates[k];
@@ -51,13 +55,14 @@ std::vector<double> oracle(const std::vector<double>& capacities, const std::vec
     }
     active = still;
     now = until;
-    while (next < order.size() && transfers[order[next]].start_s <= now) active.push_back(order[next++]);
+    while (next < order.size() && transfers[order[next]].start_s <= now)
+      active.push_back(order[next++]);
   }
   return end;
 }
 
-std::vector<double> simulate(const std::vector<double>& capacities, const std::vector<Transfer>& transfers,
-                             bool certify) {
+std::vector<double> simulate(const std::vector<double>& capacities,
+                             const std::vector<Transfer>& transfers, bool certify) {
   EventLoop loop;
   std::vector<double> end(transfers.size(), -1);
   FluidNetwork* at = nullptr;
@@ -75,7 +80,9 @@ std::vector<double> simulate(const std::vector<double>& capacities, const std::v
     if (certify) {
       // A little later, when the start has been solved.
       loop.at(Time(duration_from_seconds(t.start_s) + Duration(7)), [&network] {
-        if (network.active() > 0) { EXPECT_EQ(network.violation(1e-9), ""); }
+        if (network.active() > 0) {
+          EXPECT_EQ(network.violation(1e-9), "");
+        }
       });
     }
   }
@@ -94,8 +101,10 @@ void expect_agreement(const std::vector<double>& capacities, const std::vector<T
 }
 
 TEST(FluidNetwork, TwoTransfersShareALinkAndTheSecondSpeedsUp) {
-  // 10 B/s: both run at 5 B/s; after 2 s the 10-byte one ends, the other has 10 left at 10 B/s: ends at 3 s.
-  const std::vector<Transfer> transfers = {{{{ResourceId(0), 1}}, 10, 0}, {{{ResourceId(0), 1}}, 20, 0}};
+  // 10 B/s: both run at 5 B/s; after 2 s the 10-byte one ends, the other has 10 left at 10 B/s:
+  // ends at 3 s.
+  const std::vector<Transfer> transfers = {{{{ResourceId(0), 1}}, 10, 0},
+                                           {{{ResourceId(0), 1}}, 20, 0}};
   const std::vector<double> end = simulate({10}, transfers, true);
   EXPECT_DOUBLE_EQ(end[0], 2);
   EXPECT_DOUBLE_EQ(end[1], 3);
@@ -112,13 +121,17 @@ TEST(FluidNetwork, ABottleneckElsewhereLeavesTheRestToTheOthers) {
 
 TEST(FluidNetwork, WeightsCapsAndMultipliers) {
   // 12 B/s shared 1:3 -> 3 and 9.
-  EXPECT_DOUBLE_EQ(simulate({12}, {{{{ResourceId(0), 1}}, 6, 0, 1}, {{{ResourceId(0), 1}}, 18, 0, 3}}, true)[0], 2);
+  EXPECT_DOUBLE_EQ(
+      simulate({12}, {{{{ResourceId(0), 1}}, 6, 0, 1}, {{{ResourceId(0), 1}}, 18, 0, 3}}, true)[0],
+      2);
   // A cap of 2 leaves 10 to the other.
-  const auto capped = simulate({12}, {{{{ResourceId(0), 1}}, 4, 0, 1, 2.0}, {{{ResourceId(0), 1}}, 20, 0}}, true);
+  const auto capped =
+      simulate({12}, {{{{ResourceId(0), 1}}, 4, 0, 1, 2.0}, {{{ResourceId(0), 1}}, 20, 0}}, true);
   EXPECT_DOUBLE_EQ(capped[0], 2);
   EXPECT_DOUBLE_EQ(capped[1], 2);
   // A duplicated forward puts two bytes on link 1 per byte of payload: 12 / 2 = 6 B/s.
-  EXPECT_DOUBLE_EQ(simulate({12, 12}, {{{{ResourceId(0), 1}, {ResourceId(1), 2}}, 12, 0}}, true)[0], 2);
+  EXPECT_DOUBLE_EQ(simulate({12, 12}, {{{{ResourceId(0), 1}, {ResourceId(1), 2}}, 12, 0}}, true)[0],
+                   2);
 }
 
 TEST(FluidNetwork, CapacityThatChangesOverTime) {
@@ -150,10 +163,11 @@ TEST_P(RandomGraphs, AgreeWithTheObviousSolverAtEveryEvent) {
   RandomStream random(static_cast<std::uint64_t>(GetParam()), "graphs");
   const std::size_t links = 2 + random.below(12);
   const std::size_t count = 2 + random.below(60);
-  const bool ties = random.below(3) == 0;  // equal capacities, sizes and starts
-  const bool fancy = random.below(2) == 0; // weights, caps, multipliers
+  const bool ties = random.below(3) == 0;   // equal capacities, sizes and starts
+  const bool fancy = random.below(2) == 0;  // weights, caps, multipliers
   std::vector<double> capacities(links);
-  for (double& c : capacities) c = ties ? 1e9 * static_cast<double>(1 + random.below(2)) : 1e9 * (0.2 + 5 * random.uniform());
+  for (double& c : capacities)
+    c = ties ? 1e9 * static_cast<double>(1 + random.below(2)) : 1e9 * (0.2 + 5 * random.uniform());
   std::vector<Transfer> transfers(count);
   for (Transfer& t : transfers) {
     const std::size_t length = 1 + random.below(std::min<std::size_t>(links, 6));
@@ -161,11 +175,15 @@ TEST_P(RandomGraphs, AgreeWithTheObviousSolverAtEveryEvent) {
     for (std::size_t i = 0; i < links; ++i) ids[i] = static_cast<std::int64_t>(i);
     random.shuffle(ids);
     for (std::size_t i = 0; i < length; ++i) {
-      const double multiplier = fancy && random.below(3) == 0 ? 1.0 + static_cast<double>(random.below(3)) : 1.0;
+      const double multiplier =
+          fancy && random.below(3) == 0 ? 1.0 + static_cast<double>(random.below(3)) : 1.0;
       t.uses.push_back({ResourceId(ids[i]), multiplier});
     }
-    t.bytes = ties ? 1e6 * static_cast<double>(1 + random.below(3)) : std::floor(1 + 3e7 * random.uniform());
-    t.start_s = random.below(2) == 0 ? 0 : (ties ? 1e-3 * static_cast<double>(random.below(4)) : std::floor(1e10 * random.uniform()) * 1e-12);
+    t.bytes = ties ? 1e6 * static_cast<double>(1 + random.below(3))
+                   : std::floor(1 + 3e7 * random.uniform());
+    t.start_s = random.below(2) == 0 ? 0
+                                     : (ties ? 1e-3 * static_cast<double>(random.below(4))
+                                             : std::floor(1e10 * random.uniform()) * 1e-12);
     if (fancy && random.below(4) == 0) t.weight = 0.5 + 3 * random.uniform();
     if (fancy && random.below(4) == 0) t.cap = 1e8 * (1 + 9 * random.uniform());
   }
@@ -174,14 +192,17 @@ TEST_P(RandomGraphs, AgreeWithTheObviousSolverAtEveryEvent) {
 
 INSTANTIATE_TEST_SUITE_P(TwoHundredAndForty, RandomGraphs, ::testing::Range(0, 240));
 
-// An all-to-all over nodes of 8 with NVLink, NIC and a leaf pair: sizes all different, as routed tokens make them.
+// An all-to-all over nodes of 8 with NVLink, NIC and a leaf pair: sizes all different, as routed
+// tokens make them.
 std::vector<Transfer> all_to_all(int ranks, std::uint64_t seed, std::vector<double>& capacities) {
   const int nodes = (ranks + 7) / 8;
   RandomStream random(seed, "all-to-all");
   capacities.assign(static_cast<std::size_t>(4 * ranks + 2 * nodes), 0);
   for (int r = 0; r < ranks; ++r) {
-    capacities[static_cast<std::size_t>(4 * r)] = capacities[static_cast<std::size_t>(4 * r + 1)] = 450e9;
-    capacities[static_cast<std::size_t>(4 * r + 2)] = capacities[static_cast<std::size_t>(4 * r + 3)] = 50e9;
+    capacities[static_cast<std::size_t>(4 * r)] = capacities[static_cast<std::size_t>(4 * r + 1)] =
+        450e9;
+    capacities[static_cast<std::size_t>(4 * r + 2)] =
+        capacities[static_cast<std::size_t>(4 * r + 3)] = 50e9;
   }
   for (int n = 0; n < 2 * nodes; ++n) capacities[static_cast<std::size_t>(4 * ranks + n)] = 200e9;
   std::vector<Transfer> transfers;
@@ -192,8 +213,10 @@ std::vector<Transfer> all_to_all(int ranks, std::uint64_t seed, std::vector<doub
       if (a / 8 == b / 8) {
         t.uses = {{ResourceId(4 * a), 1}, {ResourceId(4 * b + 1), 1}};
       } else {
-        t.uses = {{ResourceId(4 * a + 2), 1}, {ResourceId(4 * ranks + a / 8), 1},
-                  {ResourceId(4 * ranks + nodes + b / 8), 1}, {ResourceId(4 * b + 3), 1}};
+        t.uses = {{ResourceId(4 * a + 2), 1},
+                  {ResourceId(4 * ranks + a / 8), 1},
+                  {ResourceId(4 * ranks + nodes + b / 8), 1},
+                  {ResourceId(4 * b + 3), 1}};
       }
       t.bytes = std::floor(7168.0 * (1 + 600 * random.uniform() / (1 + b % 7)));
       t.start_s = std::floor(1e7 * static_cast<double>(a % 5)) * 1e-12;

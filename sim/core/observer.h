@@ -1,0 +1,65 @@
+// What happened, as value records, and the interface that receives them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "sim/core/id.h"
+#include "sim/core/units.h"
+
+namespace sim {
+
+// Why time passed. The workload names its causes; the core only carries their picoseconds.
+using CauseId = std::uint8_t;
+inline constexpr std::size_t kMaxCauses = 24;
+using CauseVector = std::array<std::int64_t, kMaxCauses>;  // picoseconds per cause
+
+enum class StreamKind : std::uint8_t { kCompute, kCommunication, kCopy, kHost };
+
+// What a task is to the workload: a kind it defines, and where in the model. -1: does not apply.
+struct TaskTag {
+  std::int16_t kind = -1;
+  std::int16_t layer = -1;
+  std::int32_t step = -1;
+};
+
+struct TaskRecord {
+  TaskTag tag;
+  DeviceId device;
+  StreamKind stream = StreamKind::kCompute;
+  Time start;
+  Time end;
+};
+
+// One rank's part of a collective: from when the rank reached it to when all it sends and receives
+// was done.
+struct PartRecord {
+  TaskTag tag;
+  DeviceId device;
+  Time entered;
+  Time end;
+  DeviceId waited_for;  // whose late start held this part up last; its own device when nobody's did
+  Duration wait_peer{};  // how long that was
+};
+
+// A compute stream with nothing to run: what released its next task, and whom it waited for.
+enum class WaitCause : std::uint8_t { kPeer, kNetwork, kLaunch, kOther, kIdleEnd };
+
+struct WaitRecord {
+  TaskTag tag;  // of the task that could not start
+  DeviceId device;
+  DeviceId waited_for;  // invalid when it is nobody
+  WaitCause cause = WaitCause::kOther;
+  Time start;
+  Duration duration{};
+};
+
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void on_task(const TaskRecord&) {}
+  virtual void on_part(const PartRecord&) {}
+  virtual void on_wait(const WaitRecord&) {}
+};
+
+}  // namespace sim

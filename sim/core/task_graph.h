@@ -1,0 +1,236 @@
+// Kernels, host work and collectives on in-order streams, run on the event loop.
+//
+// A task starts when it is the oldest of its stream, everything it comes after has ended, and what
+// it holds (SMs) is free. Tasks are fixed-size records in an arena whose slots are reused, and the
+// graph may grow while it runs, so memory is bounded by what is in flight.
+//
+// Causes: every task carries, per cause, the picoseconds of the path that ends in it: those of the
+// predecessor that released it last, plus its own. At the end of a step the path's causes therefore
+// add up to the step exactly, and no history is kept.
+//
+// A task may only come after tasks that exist already, so no circle can be built and a run always
+// ends.
+//
+// A collective is one object with a part per rank. A transfer of it begins when its sender has
+// reached its part (one-sided) or when both have (rendezvous); a part ends when all it sends and
+// receives is done. No barrier is added.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/core/event_loop.h"
+#include "sim/core/fluid_network.h"
+#include "sim/core/held_resource.h"
+#include "sim/core/observer.h"
+
+namespace sim {
+
+using StreamId = Id<struct StreamTag>;
+using HeldId = Id<struct HeldTag>;
+
+struct TaskId {
+  std::int32_t index = -1;
+  std::uint32_t generation = 0;
+  bool valid() const { return index >= 0; }
+};
+
+struct CauseShare {
+  CauseId cause = 0;
+  Duration duration{};
+};
+
+struct TaskSpec {
+  StreamId stream;
+  TaskTag tag;
+  Duration duration{};
+  CauseShare shares[2] = {};  // how the duration is booked; what is missing goes to shares[0].cause
+  HeldId held;                // invalid: holds nothing
+  std::int64_t held_amount = 0;
+};
+
+enum class StartRule : std::uint8_t { kOneSided, kRendezvous };
+
+// What a collective moves. Filled when its first part is reached, dropped when its last part ends.
+struct CollectiveBody {
+  struct Transfer {
+    std::int32_t from = 0;              // part that sends
+    std::uint32_t receivers_begin = 0;  // parts that receive: receivers[begin, end)
+    std::uint32_t receivers_end = 0;
+    std::uint32_t uses_begin = 0;
+    std::uint32_t uses_end = 0;
+    Bytes bytes;
+    Duration latency{};
+  };
+  StartRule start = StartRule::kOneSided;
+  std::vector<Duration> startup;  // per part: serial work before its transfers begin
+  std::vector<Transfer> transfers;
+  std::vector<std::int32_t> receivers;
+  std::vector<ResourceUse> uses;
+
+  // Convenience for one sender and one receiver.
+  void add(std::int32_t from, std::int32_t to, Bytes bytes, Duration latency,
+           std::span<const ResourceUse> path);
+};
+
+struct PartSpec {
+  StreamId stream;
+  std::vector<TaskId> after;
+  HeldId held;
+  std::int64_t held_amount = 0;
+};
+
+class TaskGraph {
+ public:
+  // Which causes the core books itself.
+  struct CoreCauses {
+    CauseId network = 0;     // a part's own bytes on idle links
+    CauseId congestion = 0;  // what sharing links with others adds
+    CauseId startup = 0;     // serial start of a collective
+    CauseId launch = 0;      // gaps between kernels of one stream
+  };
+
+  TaskGraph(EventLoop& loop, Observer& observer, CoreCauses causes);
+  ~TaskGraph();
+  TaskGraph(const TaskGraph&) = delete;
+  TaskGraph& operator=(const TaskGraph&) = delete;
+
+  FluidNetwork& network() { return network_; }
+  // `gap`: least time between the end of one task of the stream and the start of the next.
+  StreamId add_stream(DeviceId device, StreamKind kind, Duration gap);
+  HeldId add_held(std::int64_t capacity);
+
+  TaskId add_task(const TaskSpec& spec, std::span<const TaskId> after);
+  using BodyMaker = std::function<void(CollectiveBody&)>;
+  // Returns the part's task of every rank, in the order of `parts`.
+  std::vector<TaskId> add_collective(TaskTag tag, std::span<const PartSpec> parts,
+                                     BodyMaker make_body);
+  // Runs `done` when everything in `after` has ended, with the causes of the path that ended last.
+  using Done = std::function<void(Time, const CauseVector&)>;
+  void when_done(std::span<const TaskId> after, Done done);
+
+  // A stream's idle time is counted from here on; called when a step begins.
+  void mark_step_begin();
+  // Reports the compute streams' idle time from their last task to now.
+  void report_idle_end(TaskTag tag);
+
+  std::uint64_t tasks_run() const { return tasks_run_; }
+  std::size_t unfinished() const { return live_; }
+  // Why nothing moves though tasks are left: the cycle of tasks that wait for each other, or
+  // transfers without bandwidth.
+  std::string describe_stuck(const std::function<std::string(TaskTag, DeviceId)>& name) const;
+
+ private:
+  enum class State : std::uint8_t { kFree, kWaiting, kQueuedForHeld, kRunning };
+  enum class ReleaseKind : std::uint8_t { kNone, kTask, kHost, kPart };
+  struct Release {
+    CauseVector causes{};
+    ReleaseKind kind = ReleaseKind::kNone;
+    DeviceId peer;
+    Time peer_ready;
+  };
+  struct Task {
+    TaskSpec spec;
+    std::int32_t pending = 0;      // predecessors that have not ended
+    std::int32_t first_edge = -1;  // to its successors
+    std::int32_t next_in_stream = -1;
+    std::int32_t collective = -1;
+    std::int32_t part = -1;
+    std::int32_t callback = -1;
+    std::int32_t release = -1;  // slot of its Release; -1 until released
+    std::uint32_t generation = 0;
+    State state = State::kFree;
+    Time start;
+  };
+  struct Edge {
+    std::int32_t task;
+    std::int32_t next;
+  };
+  struct Stream {
+    DeviceId device;
+    StreamKind kind;
+    Duration gap;
+    std::int32_t head = -1;
+    std::int32_t tail = -1;
+    Time last_end;
+    bool has_run = false;
+  };
+  struct PartState {
+    std::int32_t task = -1;
+    DeviceId device;
+    std::int32_t outstanding = 0;  // transfers it sends or receives that have not ended
+    bool entered = false;
+    bool ready = false;
+    bool done = false;
+    Time entered_at;
+    Time ready_at;
+    Duration alone{};                 // its own bytes on idle links
+    std::int32_t ready_release = -1;  // causes at the moment it was ready
+    std::uint32_t sends_begin = 0;    // into Collective::by_sender
+    std::uint32_t sends_end = 0;
+  };
+  struct TransferState {
+    std::int32_t waits = 0;       // parties that have not reached it
+    std::int32_t initiator = -1;  // the part that reached it last
+  };
+  struct Collective {
+    TaskTag tag;
+    BodyMaker make_body;
+    CollectiveBody body;
+    std::vector<PartState> parts;
+    std::vector<TransferState> transfers;
+    std::vector<std::uint32_t> by_sender;  // transfers grouped by sending part
+    std::vector<std::uint32_t>
+        by_receiver;  // transfers grouped by receiving part (rendezvous only)
+    std::vector<std::uint32_t> receives_begin;
+    std::int32_t parts_left = 0;
+    bool filled = false;
+    bool live = false;
+  };
+
+  std::int32_t new_task(const TaskSpec& spec);
+  void connect(std::int32_t task, std::span<const TaskId> after);
+  void enlist(std::int32_t task);
+  std::int32_t new_release();
+  void free_release(std::int32_t slot);
+  void try_start(std::int32_t task);
+  void start(std::int32_t task);
+  void report_wait(std::int32_t task);
+  void finish(std::int32_t task, ReleaseKind kind, DeviceId peer, Time peer_ready);
+  void run_callback(std::int32_t task);
+
+  void enter_part(std::int32_t task);
+  void fill_body(Collective& collective);
+  void compute_alone(Collective& collective);
+  void part_ready(std::int32_t collective, std::int32_t part);
+  void reach_transfer(std::int32_t collective, std::uint32_t transfer, std::int32_t part);
+  void launch_transfer(std::int32_t collective, std::uint32_t transfer);
+  void transfer_ended(std::uint64_t tag);
+  void end_part(std::int32_t collective, std::int32_t part, std::int32_t last_initiator);
+
+  EventLoop& loop_;
+  Observer& observer_;
+  CoreCauses causes_;
+  FluidNetwork network_;
+  std::vector<Stream> streams_;
+  std::vector<HeldResource> held_;
+  std::vector<Task> tasks_;
+  std::vector<std::int32_t> free_tasks_;
+  std::vector<Edge> edges_;
+  std::int32_t free_edge_ = -1;
+  std::vector<Release> releases_;
+  std::vector<std::int32_t> free_releases_;
+  std::vector<std::unique_ptr<Collective>> collectives_;
+  std::vector<std::int32_t> free_collectives_;
+  std::vector<Done> callbacks_;
+  std::vector<std::int32_t> free_callbacks_;
+  std::vector<double> load_scratch_;
+  Time step_begin_;
+  std::uint64_t tasks_run_ = 0;
+  std::size_t live_ = 0;
+};
+
+}  // namespace sim
