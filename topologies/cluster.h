@@ -53,7 +53,7 @@ struct Link {
 //            + per_message messages) * (R/8)^world_exponent
 //           + pipeline_fill (1 - exp(-T / (4 sms)))
 //   copy  = (T/sms) ((ranks + extra) (b/copy_per_sm + per_copy) + per_token), extra = `nodes` when
-//           n > 1, else extra_copies
+//           n > 1, else extra_copies; low latency: top-k copies by the ceil(E/ceil(E/SMs)) SMs used
 //   wire  = wire_base + max over links of bytes / (capacity * efficiency) * (R/8)^rate_exponent
 // and the time is start + max(copy, wire); when wire_base is set it is (start^4 + wire^4)^(1/4).
 // They were fitted to whole operations, so the latency of the links is inside `start`: whoever adds

@@ -1,0 +1,66 @@
+#include "topologies/cluster.h"
+
+namespace sim {
+namespace {
+
+bool holds(ConstantsScope scope, int nodes) {
+  if (scope == ConstantsScope::kAny) return true;
+  return (scope == ConstantsScope::kOneNode) == (nodes <= 1);
+}
+
+// The first entry that `fits`, one made for this scope before one made for any.
+template <class Constants, class Fits>
+const Constants* best(const std::vector<Constants>& list, int nodes, Fits fits) {
+  const Constants* found = nullptr;
+  for (const Constants& entry : list) {
+    if (!holds(entry.scope, nodes) || !fits(entry)) continue;
+    if (entry.scope != ConstantsScope::kAny) return &entry;
+    if (found == nullptr) found = &entry;
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string_view to_text(LinkKind kind) {
+  switch (kind) {
+    case LinkKind::kNvlink:
+      return "nvlink";
+    case LinkKind::kPcie:
+      return "pcie";
+    case LinkKind::kNic:
+      return "nic";
+    case LinkKind::kFabric:
+      return "fabric";
+    case LinkKind::kHost:
+      return "host";
+  }
+  return "?";
+}
+
+std::string_view to_text(ConstantsScope scope) {
+  switch (scope) {
+    case ConstantsScope::kAny:
+      return "any";
+    case ConstantsScope::kOneNode:
+      return "one-node";
+    case ConstantsScope::kSeveralNodes:
+      return "several-nodes";
+  }
+  return "?";
+}
+
+const AlgorithmConstants* find_constants(const Cluster& cluster, std::string_view algorithm,
+                                         int nodes) {
+  return best(cluster.communication, nodes,
+              [&](const AlgorithmConstants& entry) { return entry.algorithm == algorithm; });
+}
+
+const CollectiveConstants* find_collective(const Cluster& cluster, std::string_view algorithm,
+                                           std::string_view operation, int nodes) {
+  return best(cluster.collectives, nodes, [&](const CollectiveConstants& entry) {
+    return entry.algorithm == algorithm && entry.operation == operation;
+  });
+}
+
+}  // namespace sim
