@@ -134,7 +134,7 @@ void read_jamba(const ConfigFields& config, MoeModel& model) {
   const AttentionBlock attention = read_grouped(config);
   AttentionBlock mamba;
   mamba.kind = AttentionKind::kMamba;
-  mamba.inner = config.count_or("mamba_expand", 2) * model.hidden;
+  mamba.inner = std::min<std::int64_t>(config.count_or("mamba_expand", 2), 1 << 20) * model.hidden;
   mamba.state = config.count_or("mamba_d_state", 16);
   mamba.conv_kernel = config.count_or("mamba_d_conv", 4);
   mamba.step_rank = config.count("mamba_dt_rank");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "models/weights.h"
 #include "sim/core/error.h"
 
 namespace sim {
@@ -99,6 +100,25 @@ void check_attention(Checker& check, const AttentionBlock& a) {
     check.range("conv_kernel", a.conv_kernel, 1, 1 << 16);
   } else {
     check_softmax(check, a);
+  }
+}
+
+// Sums of weights must fit int64 too.
+void check_total(Checker& check, const MoeModel& model) {
+  constexpr double kMostParameters = 1e15;
+  double total = 0;
+  for (std::size_t layer = 0; layer < model.layers.size(); ++layer) {
+    for (std::size_t block = 0; block < model.layers[layer].blocks.size(); ++block) {
+      for (const Weight& w :
+           block_weights(model, {static_cast<int>(layer), static_cast<int>(block)})) {
+        total += static_cast<double>(w.rows) * static_cast<double>(w.columns) *
+                 static_cast<double>(w.copies);
+      }
+    }
+  }
+  check.at("");
+  if (total > kMostParameters) {
+    check.add(fmt::format("{:.3g} parameters are more than {:.0e}", total, kMostParameters));
   }
 }
 
@@ -205,6 +225,7 @@ std::vector<std::string> model_mistakes(const MoeModel& model) {
       }
     }
   }
+  if (result.empty()) check_total(check, model);
   return result;
 }
 
