@@ -92,6 +92,9 @@ std::vector<Operator> output_operators(const MoeModel& model, const TokenBatch& 
 // ranks. REQUIRES: the block is an FFN with routing; `rows` outlives the result.
 ExpertFfn expert_ffn(const MoeModel& model, BlockId block, std::span<const std::int64_t> rows,
                      int etp);
+// Bytes per value of a GEMM's input: what it multiplies where that is narrower than 2 bytes (8-bit
+// formats with 4 bytes of scale per 128 values), else the activations' format.
+double gemm_input_bytes(DType multiplied, DType activations);
 Flops flops_of(const ExpertFfn& ffn);
 Bytes weight_bytes_of(const ExpertFfn& ffn);      // of the experts with rows > 0
 Bytes activation_bytes_of(const ExpertFfn& ffn);  // both GEMMs and the activation between

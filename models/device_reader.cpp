@@ -1,0 +1,88 @@
+#include "models/device_reader.h"
+
+#include <array>
+
+#include "sim/core/error.h"
+#include "sim/input/yaml_reader.h"
+
+namespace sim {
+
+namespace {
+
+constexpr std::array<DType, 8> kMultiplied = {DType::kFp32,  DType::kTf32, DType::kBf16,
+                                              DType::kFp16,  DType::kFp8,  DType::kInt8,
+                                              DType::kMxfp4, DType::kNvfp4};
+
+void read_efficiency(YamlMap map, Device& device) {
+  const NumberRange share{0.01, 1};
+  device.compute_efficiency = map.number("compute", share);
+  device.memory_efficiency = map.number("memory", share);
+  for (const DType dtype : kMultiplied) {
+    if (map.has(to_text(dtype))) {
+      device.efficiency_of[dtype] = map.number(to_text(dtype), share);
+    }
+  }
+  static const std::vector<std::string> labels = {"measured", "fitted", "published", "assumed"};
+  device.efficiency_label = map.choice("label", labels);
+  device.efficiency_source = map.text("source");
+  map.finish();
+}
+
+Device read(YamlDocument& document) {
+  Mistakes mistakes;
+  YamlMap root(document.root(), "device", mistakes);
+  Device device;
+  device.name = root.text("name");
+  device.source = root.text("source");
+  device.sms = static_cast<int>(root.count("sms", {1, 100'000}));
+  YamlMap peak = root.map("peak");
+  for (const DType dtype : kMultiplied) {
+    const bool required = dtype == DType::kBf16 || dtype == DType::kFp32;
+    if (!required && !peak.has(to_text(dtype))) continue;
+    const FlopRate rate = peak.flop_rate(to_text(dtype));
+    if (mistakes.empty() && rate <= FlopRate(0)) {
+      peak.mistake(to_text(dtype), "a peak must be above 0");
+    }
+    device.peak[dtype] = rate;
+  }
+  peak.finish();
+  YamlMap memory = root.map("memory");
+  device.memory_bandwidth = memory.bandwidth("bandwidth");
+  device.memory_capacity = memory.bytes("capacity");
+  if (mistakes.empty() && device.memory_bandwidth <= Bandwidth(0)) {
+    memory.mistake("bandwidth", "a bandwidth must be above 0");
+  }
+  if (mistakes.empty() && device.memory_capacity <= Bytes(0)) {
+    memory.mistake("capacity", "a capacity must be above 0");
+  }
+  memory.finish();
+  read_efficiency(root.map("efficiency"), device);
+  root.finish();
+  mistakes.throw_if_any();
+  return device;
+}
+
+}  // namespace
+
+Device read_device(const std::string& path) { return read(*YamlDocument::load(path)); }
+
+Device parse_device(const std::string& text, const std::string& file) {
+  return read(*YamlDocument::parse(text, file));
+}
+
+DType multiplied_on(const Device& device, DType dtype) {
+  if (device.peak.contains(dtype)) return dtype;
+  if (dtype == DType::kTf32) return DType::kFp32;
+  return DType::kBf16;
+}
+
+FlopRate peak_rate(const Device& device, DType dtype) {
+  return device.peak.at(multiplied_on(device, dtype));
+}
+
+double compute_efficiency(const Device& device, DType dtype) {
+  const auto found = device.efficiency_of.find(multiplied_on(device, dtype));
+  return found == device.efficiency_of.end() ? device.compute_efficiency : found->second;
+}
+
+}  // namespace sim

@@ -1,0 +1,306 @@
+#include "models/operators.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/operator_builder.h"
+#include "sim/core/error.h"
+
+namespace sim {
+
+namespace {
+
+Bytes whole(double bytes) { return Bytes(static_cast<std::int64_t>(std::ceil(bytes))); }
+
+// Up projection, activation (which quantises for the down projection), down projection.
+void add_mlp(OperatorBuilder& build, const std::string& prefix, OperatorKind kind,
+             const GroupFormat& format, const FfnBlock& f, std::int64_t inter) {
+  const std::int64_t m = build.batch().tokens;
+  const std::int64_t hidden = build.model().hidden;
+  const std::int64_t split = build.share(inter);
+  build.quantise(kind, format, m, hidden);
+  build.gemm(prefix + "_up_proj", kind, format, m, f.up_matrices * split, hidden);
+  build.elementwise(prefix + "_activation", kind, static_cast<double>(5 * m * split),
+                    static_cast<double>(m * f.up_matrices * split) * build.activation() +
+                        static_cast<double>(m * split) *
+                            gemm_input_bytes(format.multiplied, build.model().formats.activations));
+  build.gemm(prefix + "_down_proj", kind, format, m, hidden, split);
+}
+
+// Scores to choices: softmax or sigmoid, group limits and top-k in one kernel over fp32 scores;
+// then the rows are permuted, and quantised, for dispatch.
+void add_gate(OperatorBuilder& build, const FfnBlock& f) {
+  const MoeModel& model = build.model();
+  const Routing& routing = *f.routing;
+  const std::int64_t m = build.batch().tokens;
+  build.gemm("router", OperatorKind::kGate, model.formats.router, m, routing.experts, model.hidden);
+  build.elementwise(
+      "top_k", OperatorKind::kGate, static_cast<double>(5 * m * routing.experts),
+      static_cast<double>(m * routing.experts) * 4 + static_cast<double>(m * routing.top_k) * 8);
+  build.elementwise(
+      "permute_quantise", OperatorKind::kPermute, 0,
+      static_cast<double>(m * model.hidden) * build.activation() +
+          static_cast<double>(m * routing.top_k * model.hidden) *
+              gemm_input_bytes(model.formats.experts.multiplied, model.formats.activations));
+}
+
+void add_combine(OperatorBuilder& build, const FfnBlock& f) {
+  const std::int64_t m = build.batch().tokens;
+  const std::int64_t hidden = build.model().hidden;
+  const std::int64_t rows = f.routing->top_k + (f.shared_experts > 0 ? 1 : 0) +
+                            (f.dense_inter > 0 ? 1 : 0);  // read, and one written
+  build.elementwise("weighted_sum", OperatorKind::kPermute,
+                    static_cast<double>(2 * m * rows * hidden),
+                    static_cast<double>(m * (rows + 1) * hidden) * build.activation());
+}
+
+void add_ffn(OperatorBuilder& build, const Block& block, BlockPart part) {
+  const FfnBlock& f = block.ffn();
+  const ModelFormats& formats = build.model().formats;
+  switch (part) {
+    case BlockPart::kBeforeDispatch:
+      build.residual_norm();
+      if (f.routing) add_gate(build, f);
+      return;
+    case BlockPart::kShared:
+      if (f.dense_inter > 0) {
+        add_mlp(build, "dense", OperatorKind::kDenseFfn, formats.dense, f, f.dense_inter);
+      }
+      if (f.shared_experts > 0) {
+        add_mlp(build, "shared", OperatorKind::kSharedExpert, formats.shared, f,
+                f.shared_experts * f.shared_inter);
+      }
+      return;
+    case BlockPart::kAfterCombine:
+      if (f.routing) add_combine(build, f);
+      build.extra_norms(block.norms - 1);
+      return;
+  }
+}
+
+double up_columns(const ExpertFfn& ffn) {
+  return static_cast<double>((ffn.gated ? 2 : 1) + ffn.extra_up);
+}
+
+// The routed experts as one row, `tokens * top_k` rows spread evenly.
+Operator experts_row(const MoeModel& model, BlockId id, std::int64_t tokens) {
+  const Routing& routing = *block_at(model, id).ffn().routing;
+  const std::int64_t all = tokens * routing.top_k;
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(routing.experts), all / routing.experts);
+  for (std::int64_t e = 0; e < all % routing.experts; ++e) ++rows[static_cast<std::size_t>(e)];
+  const ExpertFfn ffn = expert_ffn(model, id, rows, 1);
+  Operator op;
+  op.name = "experts";
+  op.kind = OperatorKind::kExperts;
+  op.compute = ffn.compute;
+  op.flops = flops_of(ffn);
+  op.weight_bytes = weight_bytes_of(ffn);
+  op.activation_bytes = activation_bytes_of(ffn);
+  return op;
+}
+
+}  // namespace
+
+double gemm_input_bytes(DType multiplied, DType activations) {
+  if (!quantises(multiplied)) return bytes_per_value(activations);
+  const double value = bytes_per_value(multiplied);
+  return value == 1 ? 1 + 4.0 / 128 : value;
+}
+
+bool quantises(DType multiplied) { return bytes_per_value(multiplied) < 2; }
+
+void OperatorBuilder::gemm(std::string_view name, OperatorKind kind, const GroupFormat& format,
+                           std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t weights) {
+  Operator op;
+  op.name = name;
+  op.kind = kind;
+  op.compute = format.multiplied;
+  op.flops = Flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
+  op.weight_bytes = stored_bytes(format.stored, n, k) * weights;
+  const double in = gemm_input_bytes(format.multiplied, model_.formats.activations);
+  op.activation_bytes =
+      whole(static_cast<double>(m * k) * in + static_cast<double>(m * n) * activation());
+  op.m = m;
+  op.n = n;
+  op.k = k;
+  operators_.push_back(std::move(op));
+}
+
+void OperatorBuilder::kernel(std::string_view name, OperatorKind kind, DType compute, double flops,
+                             double bytes) {
+  Operator op;
+  op.name = name;
+  op.kind = kind;
+  op.compute = compute;
+  op.flops = Flops(flops);
+  op.activation_bytes = whole(bytes);
+  operators_.push_back(std::move(op));
+}
+
+void OperatorBuilder::elementwise(std::string_view name, OperatorKind kind, double flops,
+                                  double bytes) {
+  kernel(name, kind, DType::kFp32, flops, bytes);
+}
+
+void OperatorBuilder::quantise(OperatorKind kind, const GroupFormat& format, std::int64_t rows,
+                               std::int64_t width) {
+  if (!quantises(format.multiplied)) return;
+  const double values = static_cast<double>(rows * width);
+  elementwise(
+      "quantise", kind, 3 * values,
+      values * (activation() + gemm_input_bytes(format.multiplied, model_.formats.activations)));
+}
+
+void OperatorBuilder::residual_norm() {
+  const double values = static_cast<double>(batch_.tokens * model_.hidden);
+  elementwise("residual_norm", OperatorKind::kNorm, 5 * values, 4 * values * activation());
+}
+
+void OperatorBuilder::extra_norms(std::int64_t count) {
+  const double values = static_cast<double>(batch_.tokens * model_.hidden);
+  for (std::int64_t i = 0; i < count; ++i) {
+    elementwise("norm", OperatorKind::kNorm, 4 * values, 2 * values * activation());
+  }
+}
+
+std::string_view to_text(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::kEmbedding:
+      return "embedding";
+    case OperatorKind::kNorm:
+      return "norm";
+    case OperatorKind::kAttention:
+      return "attention";
+    case OperatorKind::kGate:
+      return "gate";
+    case OperatorKind::kPermute:
+      return "permute";
+    case OperatorKind::kDenseFfn:
+      return "dense_ffn";
+    case OperatorKind::kSharedExpert:
+      return "shared_expert";
+    case OperatorKind::kExperts:
+      return "experts";
+    case OperatorKind::kLmHead:
+      return "lm_head";
+    case OperatorKind::kSampling:
+      return "sampling";
+  }
+  SIM_CHECK(false, "every kind has a name");
+}
+
+std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,
+                                      const TokenBatch& batch, int tp) {
+  SIM_CHECK(tp > 0, "a width of tensor parallelism is positive");
+  const Block& here = block_at(model, {layer, block});
+  const Stack stack = model.layers[static_cast<std::size_t>(layer)].stack;
+  if (batch.tokens <= 0 || (stack == Stack::kEncoder && batch.phase == Phase::kDecode)) return {};
+  OperatorBuilder build(model, batch, tp);
+  if (here.kind() == BlockKind::kFfn) {
+    add_ffn(build, here, part);
+  } else if (part == BlockPart::kBeforeDispatch) {
+    add_attention(build, here.attention(), here.norms);
+  }
+  return build.take();
+}
+
+std::vector<Operator> input_operators(const MoeModel& model, const TokenBatch& batch, int tp) {
+  SIM_CHECK(tp > 0, "a width of tensor parallelism is positive");
+  if (batch.tokens <= 0) return {};
+  Operator op;
+  op.name = "embedding";
+  op.kind = OperatorKind::kEmbedding;
+  op.compute = DType::kFp32;
+  op.weight_bytes = stored_bytes(model.formats.embeddings.stored, batch.tokens, model.hidden);
+  op.activation_bytes = whole(static_cast<double>(batch.tokens * model.hidden) *
+                              bytes_per_value(model.formats.activations));
+  return {op};
+}
+
+std::vector<Operator> output_operators(const MoeModel& model, const TokenBatch& batch, int tp) {
+  SIM_CHECK(tp > 0, "a width of tensor parallelism is positive");
+  OperatorBuilder build(model, batch, tp);
+  if (batch.tokens <= 0) return {};
+  build.residual_norm();
+  if (batch.logit_rows > 0) {
+    const std::int64_t columns = build.share(model.vocabulary);
+    build.gemm("lm_head", OperatorKind::kLmHead, model.formats.embeddings, batch.logit_rows,
+               columns, model.hidden);
+    // Softmax and draw over fp32 logits: read twice.
+    const double logits = static_cast<double>(batch.logit_rows * columns);
+    build.elementwise("sampling", OperatorKind::kSampling, 5 * logits, 8 * logits);
+  }
+  return build.take();
+}
+
+ExpertFfn expert_ffn(const MoeModel& model, BlockId id, std::span<const std::int64_t> rows,
+                     int etp) {
+  SIM_CHECK(etp > 0, "a width of tensor parallelism is positive");
+  const FfnBlock& f = block_at(model, id).ffn();
+  SIM_CHECK(f.routing.has_value(), "only a routed block has experts");
+  ExpertFfn ffn;
+  ffn.rows = rows;
+  ffn.hidden = model.hidden;
+  ffn.inter = (f.expert_inter + etp - 1) / etp;
+  ffn.gated = f.up_matrices >= 2;
+  ffn.extra_up = std::max<std::int64_t>(0, f.up_matrices - 2);
+  ffn.compute = model.formats.experts.multiplied;
+  ffn.stored = model.formats.experts.stored.dtype;
+  ffn.activations = model.formats.activations;
+  return ffn;
+}
+
+Flops flops_of(const ExpertFfn& ffn) {
+  double rows = 0;
+  for (const std::int64_t r : ffn.rows) rows += static_cast<double>(r);
+  return Flops(2 * rows * (up_columns(ffn) + 1) * static_cast<double>(ffn.inter) *
+               static_cast<double>(ffn.hidden));
+}
+
+Bytes weight_bytes_of(const ExpertFfn& ffn) {
+  std::int64_t touched = 0;
+  for (const std::int64_t r : ffn.rows) touched += r > 0 ? 1 : 0;
+  return whole(static_cast<double>(touched) * (up_columns(ffn) + 1) *
+               static_cast<double>(ffn.inter) * static_cast<double>(ffn.hidden) *
+               bytes_per_value(ffn.stored));
+}
+
+Bytes activation_bytes_of(const ExpertFfn& ffn) {
+  double rows = 0;
+  for (const std::int64_t r : ffn.rows) rows += static_cast<double>(r);
+  const double in = gemm_input_bytes(ffn.compute, ffn.activations);
+  const double out = bytes_per_value(ffn.activations);
+  const double hidden = static_cast<double>(ffn.hidden);
+  const double inter = static_cast<double>(ffn.inter);
+  // First GEMM: in hidden, out up; activation: in up, out inter; second GEMM: in inter, out hidden.
+  return whole(rows *
+               (hidden * in + 2 * up_columns(ffn) * inter * out + 2 * inter * in + hidden * out));
+}
+
+std::vector<PlacedOperator> all_operators(const MoeModel& model, const TokenBatch& batch, int tp) {
+  std::vector<PlacedOperator> result;
+  const auto add = [&](int layer, int block, const std::vector<Operator>& operators) {
+    for (const Operator& op : operators) result.push_back({layer, block, op});
+  };
+  add(-1, -1, input_operators(model, batch, tp));
+  for (int layer = 0; layer < static_cast<int>(model.layers.size()); ++layer) {
+    const Layer& here = model.layers[static_cast<std::size_t>(layer)];
+    for (int block = 0; block < static_cast<int>(here.blocks.size()); ++block) {
+      for (const BlockPart part :
+           {BlockPart::kBeforeDispatch, BlockPart::kShared, BlockPart::kAfterCombine}) {
+        const Block& b = here.blocks[static_cast<std::size_t>(block)];
+        const bool runs =
+            batch.tokens > 0 && (here.stack == Stack::kDecoder || batch.phase == Phase::kPrefill);
+        if (part == BlockPart::kAfterCombine && runs && b.kind() == BlockKind::kFfn &&
+            b.ffn().routing) {
+          add(layer, block, {experts_row(model, {layer, block}, batch.tokens)});
+        }
+        add(layer, block, block_operators(model, layer, block, part, batch, tp));
+      }
+    }
+  }
+  add(-1, -1, output_operators(model, batch, tp));
+  return result;
+}
+
+}  // namespace sim

@@ -1,0 +1,82 @@
+#include "models/roofline.h"
+
+#include <algorithm>
+
+#include "sim/core/error.h"
+
+namespace sim {
+
+namespace {
+
+constexpr std::int64_t kTileRows = 64;  // assumed; see the header
+constexpr std::string_view kSource = "roofline of the device's data sheet";
+
+double flops_per_second(const Device& device, DType dtype, int sms) {
+  SIM_CHECK(sms > 0 && sms <= device.sms, "a kernel gets some of the device's SMs");
+  return peak_rate(device, dtype).count() * compute_efficiency(device, dtype) * sms / device.sms;
+}
+
+double bytes_per_second(const Device& device) {
+  return device.memory_bandwidth.count() * device.memory_efficiency;
+}
+
+struct Seconds {
+  double time = 0;
+  double compute = 0;
+  double memory = 0;
+  void run(double compute_s, double memory_s) {
+    time += std::max(compute_s, memory_s);
+    compute += compute_s;
+    memory += memory_s;
+  }
+};
+
+KernelCost priced(const Seconds& seconds) {
+  KernelCost cost;
+  cost.time = duration_from_seconds(seconds.time);
+  cost.compute = duration_from_seconds(seconds.compute);
+  cost.memory = duration_from_seconds(seconds.memory);
+  cost.label = CostLabel::kRoofline;
+  cost.source = kSource;
+  return cost;
+}
+
+}  // namespace
+
+KernelCost Roofline::cost(const Operator& op, const Device& device, int sms) const {
+  Seconds seconds;
+  seconds.run(op.flops.count() / flops_per_second(device, op.compute, sms),
+              static_cast<double>((op.weight_bytes + op.activation_bytes).count()) /
+                  bytes_per_second(device));
+  return priced(seconds);
+}
+
+KernelCost Roofline::cost(const ExpertFfn& ffn, const Device& device, int sms) const {
+  std::int64_t rows = 0;
+  std::int64_t padded = 0;
+  std::int64_t touched = 0;
+  for (const std::int64_t r : ffn.rows) {
+    SIM_CHECK(r >= 0, "an expert receives no fewer than no rows");
+    rows += r;
+    padded += (r + kTileRows - 1) / kTileRows * kTileRows;
+    touched += r > 0 ? 1 : 0;
+  }
+  const double hidden = static_cast<double>(ffn.hidden);
+  const double inter = static_cast<double>(ffn.inter);
+  const double up = static_cast<double>((ffn.gated ? 2 : 1) + ffn.extra_up) * inter;
+  const double weight = static_cast<double>(touched) * bytes_per_value(ffn.stored);
+  const double out = bytes_per_value(ffn.activations);
+  const double in = gemm_input_bytes(ffn.compute, ffn.activations);
+  const double real = static_cast<double>(rows);
+  const double flops = flops_per_second(device, ffn.compute, sms);
+  const double bytes = bytes_per_second(device);
+  Seconds seconds;
+  seconds.run(2 * static_cast<double>(padded) * up * hidden / flops,
+              (weight * up * hidden + real * (hidden * in + up * out)) / bytes);
+  seconds.run(0, real * (up * out + inter * in) / bytes);
+  seconds.run(2 * static_cast<double>(padded) * inter * hidden / flops,
+              (weight * inter * hidden + real * (inter * in + hidden * out)) / bytes);
+  return priced(seconds);
+}
+
+}  // namespace sim
