@@ -61,44 +61,34 @@ void TaskGraph::fill_body(Collective& collective) {
   const std::size_t n = collective.parts.size();
   SIM_CHECK(body.startup.size() == n, "a collective's body has a start-up per part");
   collective.transfers.resize(body.transfers.size());
-  std::vector<std::uint32_t> sends(n + 1, 0);
-  std::vector<std::uint32_t> receives(n + 1, 0);
+  collective.begin.assign(2 * n + 1, 0);
+  // The group of a party: 2p for what part p sends, 2p + 1 for what it receives.
+  const auto each_party = [&](std::size_t t, const auto& visit) {
+    const CollectiveBody::Transfer& transfer = body.transfers[t];
+    for (std::uint32_t i = transfer.parties_begin; i < transfer.parties_end; ++i) {
+      visit(static_cast<std::size_t>(body.parties[i]) * 2 + (i < transfer.senders_end ? 0 : 1));
+    }
+  };
   for (std::size_t t = 0; t < body.transfers.size(); ++t) {
     const CollectiveBody::Transfer& transfer = body.transfers[t];
-    SIM_CHECK(transfer.bytes > Bytes(0) && transfer.uses_end > transfer.uses_begin,
-              "a transfer moves bytes over something");
-    ++sends[static_cast<std::size_t>(transfer.from) + 1];
-    ++collective.parts[static_cast<std::size_t>(transfer.from)].outstanding;
-    std::int32_t waits = 1;
-    for (std::uint32_t r = transfer.receivers_begin; r < transfer.receivers_end; ++r) {
-      const std::size_t part = static_cast<std::size_t>(body.receivers[r]);
-      SIM_CHECK(body.receivers[r] != transfer.from,
-                "a part does not send to itself over the network");
-      ++receives[part + 1];
-      ++collective.parts[part].outstanding;
-      if (body.start == StartRule::kRendezvous) ++waits;
-    }
-    collective.transfers[t].waits = waits;
+    SIM_CHECK(transfer.bytes > Bytes(0) && transfer.uses_end > transfer.uses_begin &&
+                  transfer.senders_end > transfer.parties_begin,
+              "a transfer moves bytes from somewhere over something");
+    const std::uint32_t last =
+        body.start == StartRule::kRendezvous ? transfer.parties_end : transfer.senders_end;
+    collective.transfers[t].waits = static_cast<std::int32_t>(last - transfer.parties_begin);
+    each_party(t, [&](std::size_t group) {
+      ++collective.begin[group + 1];
+      ++collective.parts[group / 2].outstanding;
+    });
   }
-  for (std::size_t p = 0; p < n; ++p) {
-    sends[p + 1] += sends[p];
-    receives[p + 1] += receives[p];
-    collective.parts[p].sends_begin = sends[p];
-    collective.parts[p].sends_end = sends[p + 1];
-  }
-  collective.by_sender.resize(sends[n]);
-  collective.by_receiver.resize(receives[n]);
-  collective.receives_begin = receives;
-  std::vector<std::uint32_t> next_send(sends.begin(), sends.end() - 1);
-  std::vector<std::uint32_t> next_receive(receives.begin(), receives.end() - 1);
+  for (std::size_t g = 0; g < 2 * n; ++g) collective.begin[g + 1] += collective.begin[g];
+  collective.by_part.resize(collective.begin[2 * n]);
+  std::vector<std::uint32_t> next(collective.begin.begin(), collective.begin.end() - 1);
   for (std::size_t t = 0; t < body.transfers.size(); ++t) {
-    const CollectiveBody::Transfer& transfer = body.transfers[t];
-    collective.by_sender[next_send[static_cast<std::size_t>(transfer.from)]++] =
-        static_cast<std::uint32_t>(t);
-    for (std::uint32_t r = transfer.receivers_begin; r < transfer.receivers_end; ++r) {
-      collective.by_receiver[next_receive[static_cast<std::size_t>(body.receivers[r])]++] =
-          static_cast<std::uint32_t>(t);
-    }
+    each_party(t, [&](std::size_t group) {
+      collective.by_part[next[group]++] = static_cast<std::uint32_t>(t);
+    });
   }
   compute_alone(collective);
 }
@@ -109,22 +99,16 @@ void TaskGraph::compute_alone(Collective& collective) {
   load_scratch_.resize(network_.resource_count(), 0);
   std::vector<std::uint32_t> touched;
   for (std::size_t p = 0; p < collective.parts.size(); ++p) {
-    PartState& part = collective.parts[p];
     Duration latency{0};
     touched.clear();
-    const auto add = [&](std::uint32_t t) {
-      const CollectiveBody::Transfer& transfer = body.transfers[t];
+    for (std::uint32_t i = collective.begin[2 * p]; i < collective.begin[2 * p + 2]; ++i) {
+      const CollectiveBody::Transfer& transfer = body.transfers[collective.by_part[i]];
       latency = std::max(latency, transfer.latency);
       for (std::uint32_t u = transfer.uses_begin; u < transfer.uses_end; ++u) {
         const std::size_t r = body.uses[u].resource.index();
         if (load_scratch_[r] == 0) touched.push_back(static_cast<std::uint32_t>(r));
         load_scratch_[r] += body.uses[u].multiplier * static_cast<double>(transfer.bytes.count());
       }
-    };
-    for (std::uint32_t i = part.sends_begin; i < part.sends_end; ++i) add(collective.by_sender[i]);
-    for (std::uint32_t i = collective.receives_begin[p]; i < collective.receives_begin[p + 1];
-         ++i) {
-      add(collective.by_receiver[i]);
     }
     double seconds = 0;
     for (const std::uint32_t r : touched) {
@@ -132,7 +116,7 @@ void TaskGraph::compute_alone(Collective& collective) {
       if (capacity > 0) seconds = std::max(seconds, load_scratch_[r] / capacity);
       load_scratch_[r] = 0;
     }
-    part.alone = latency + duration_from_seconds(seconds);
+    collective.parts[p].alone = latency + duration_from_seconds(seconds);
   }
 }
 
@@ -162,15 +146,11 @@ void TaskGraph::part_ready(std::int32_t c, std::int32_t p) {
   part.ready_release = new_release();
   releases_[static_cast<std::size_t>(part.ready_release)] =
       releases_[static_cast<std::size_t>(tasks_[static_cast<std::size_t>(part.task)].release)];
-  for (std::uint32_t i = part.sends_begin; i < part.sends_end; ++i)
-    reach_transfer(c, collective.by_sender[i], p);
-  if (collective.body.start == StartRule::kRendezvous) {
-    const std::size_t n = static_cast<std::size_t>(p);
-    for (std::uint32_t i = collective.receives_begin[n]; i < collective.receives_begin[n + 1];
-         ++i) {
-      reach_transfer(c, collective.by_receiver[i], p);
-    }
-  }
+  const std::size_t group = static_cast<std::size_t>(p) * 2;
+  const std::uint32_t end =
+      collective.begin[group + (collective.body.start == StartRule::kRendezvous ? 2 : 1)];
+  for (std::uint32_t i = collective.begin[group]; i < end; ++i)
+    reach_transfer(c, collective.by_part[i], p);
   if (part.outstanding == 0) end_part(c, p, p);
 }
 
@@ -201,10 +181,9 @@ void TaskGraph::transfer_ended(std::uint64_t tag) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   const CollectiveBody::Transfer transfer = collective.body.transfers[t];
   const std::int32_t initiator = collective.transfers[t].initiator;
-  std::vector<std::int32_t> parties(collective.body.receivers.begin() + transfer.receivers_begin,
-                                    collective.body.receivers.begin() + transfer.receivers_end);
-  parties.push_back(transfer.from);
-  for (const std::int32_t p : parties) {
+  for (std::uint32_t i = transfer.parties_begin; i < transfer.parties_end; ++i) {
+    if (!collective.live) break;  // the last part of it ended, and with it the list
+    const std::int32_t p = collective.body.parties[i];
     PartState& part = collective.parts[static_cast<std::size_t>(p)];
     if (--part.outstanding == 0 && part.ready) end_part(c, p, initiator);
   }

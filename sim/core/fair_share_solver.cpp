@@ -34,7 +34,7 @@ void FairShareSolver::set_capacity(ResourceId resource, double capacity, double 
 }
 
 FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> uses, double amount,
-                                                double weight, double cap) {
+                                                double weight, double cap, double now) {
   SIM_CHECK(!uses.empty() && amount > 0 && weight > 0 && cap > 0,
             "a transfer needs uses, bytes, a weight and a cap");
   FlowIndex f = 0;
@@ -66,6 +66,7 @@ FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> use
   const auto join = [&](std::int32_t r, double multiplier) {
     Resource& resource = resources_[static_cast<std::size_t>(r)];
     const double load = multiplier * weight;
+    if (resource.members.empty()) resource.busy_since = now;
     flow.uses.push_back({r, static_cast<std::int32_t>(resource.members.size()), load});
     resource.members.push_back({f, static_cast<std::int32_t>(flow.uses.size() - 1), load});
     dirty_.push_back(r);
@@ -373,6 +374,7 @@ void FairShareSolver::remove(FlowIndex f, double now) {
     const Member moved = resource.members.back();
     resource.members[position] = moved;
     resource.members.pop_back();
+    if (resource.members.empty()) resource.busy += now - resource.busy_since;
     flows_[static_cast<std::size_t>(moved.flow)]
         .uses[static_cast<std::size_t>(moved.use)]
         .position = use.position;

@@ -43,7 +43,8 @@ class FairShareSolver {
 
   // Takes effect at the next settle(). REQUIRES: `uses` not empty, `amount` > 0 bytes, weight > 0,
   // cap > 0. The same resource may stand in `uses` once only.
-  FlowIndex add(std::span<const ResourceUse> uses, double amount, double weight, double cap);
+  FlowIndex add(std::span<const ResourceUse> uses, double amount, double weight, double cap,
+                double now);
   // Re-solves after additions, removals and capacity changes. Cheap when nothing changed.
   void settle(double now);
   // When the next transfer ends, at the present levels. REQUIRES: settled.
@@ -57,6 +58,9 @@ class FairShareSolver {
   double remaining(FlowIndex flow, double now);
   std::size_t active() const { return active_; }
   std::uint64_t level_changes() const { return level_changes_; }
+  // Time (ps) in which the resource had at least one transfer, up to the last end. REQUIRES: none
+  // is on it now.
+  double busy(ResourceId resource) const { return resources_[resource.index()].busy; }
 
   // For tests and debug builds: "" when the present rates are max-min fair to the tolerance.
   std::string violation(double relative_tolerance) const;
@@ -90,6 +94,8 @@ class FairShareSolver {
     double clock = 0;       // service per weight given to the transfers it holds
     double clock_time = 0;  // when `clock` was last brought up to date
     double old_level = kNever;
+    double busy = 0;
+    double busy_since = 0;
     double key = kNever;  // its place in the sweep while pending
     std::uint32_t version = 0;
     std::int32_t held = 0;

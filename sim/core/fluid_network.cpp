@@ -39,7 +39,7 @@ void FluidNetwork::start(std::span<const ResourceUse> uses, Bytes bytes, std::ui
   advance_to_now();
   const double amount = static_cast<double>(bytes.count());
   const FairShareSolver::FlowIndex flow =
-      solver_.add(uses, amount, options.weight, options.cap / kPsPerSecond);
+      solver_.add(uses, amount, options.weight, options.cap / kPsPerSecond, offset());
   const std::size_t index = static_cast<std::size_t>(flow);
   if (index >= tags_.size()) {
     tags_.resize(index + 1);

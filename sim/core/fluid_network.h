@@ -53,6 +53,8 @@ class FluidNetwork {
   // Bytes that the transfers started so far put on each resource (multipliers included), in
   // resource order.
   const std::vector<double>& bytes_carried() const { return carried_; }
+  // Time in which it had at least one transfer. REQUIRES: nothing is in flight.
+  double busy_seconds(ResourceId resource) const { return solver_.busy(resource) * 1e-12; }
   std::string violation(double relative_tolerance) const {
     return solver_.violation(relative_tolerance);
   }

@@ -23,7 +23,7 @@ struct TaskTag {
   std::int32_t step = -1;
 };
 
-struct TaskRecord {
+struct TaskSpan {
   TaskTag tag;
   DeviceId device;
   StreamKind stream = StreamKind::kCompute;
@@ -33,7 +33,7 @@ struct TaskRecord {
 
 // One rank's part of a collective: from when the rank reached it to when all it sends and receives
 // was done.
-struct PartRecord {
+struct PartSpan {
   TaskTag tag;
   DeviceId device;
   Time entered;
@@ -45,7 +45,7 @@ struct PartRecord {
 // A compute stream with nothing to run: what released its next task, and whom it waited for.
 enum class WaitCause : std::uint8_t { kPeer, kNetwork, kLaunch, kOther, kIdleEnd };
 
-struct WaitRecord {
+struct StreamWait {
   TaskTag tag;  // of the task that could not start
   DeviceId device;
   DeviceId waited_for;  // invalid when it is nobody
@@ -57,9 +57,9 @@ struct WaitRecord {
 class Observer {
  public:
   virtual ~Observer() = default;
-  virtual void on_task(const TaskRecord&) {}
-  virtual void on_part(const PartRecord&) {}
-  virtual void on_wait(const WaitRecord&) {}
+  virtual void on_task(const TaskSpan&) {}
+  virtual void on_part(const PartSpan&) {}
+  virtual void on_wait(const StreamWait&) {}
 };
 
 }  // namespace sim

@@ -8,13 +8,15 @@
 
 namespace sim {
 
-void CollectiveBody::add(std::int32_t from, std::int32_t to, Bytes bytes, Duration latency,
+void CollectiveBody::add(std::span<const std::int32_t> senders,
+                         std::span<const std::int32_t> receivers, Bytes bytes, Duration latency,
                          std::span<const ResourceUse> path) {
   Transfer transfer;
-  transfer.from = from;
-  transfer.receivers_begin = static_cast<std::uint32_t>(receivers.size());
-  receivers.push_back(to);
-  transfer.receivers_end = static_cast<std::uint32_t>(receivers.size());
+  transfer.parties_begin = static_cast<std::uint32_t>(parties.size());
+  parties.insert(parties.end(), senders.begin(), senders.end());
+  transfer.senders_end = static_cast<std::uint32_t>(parties.size());
+  parties.insert(parties.end(), receivers.begin(), receivers.end());
+  transfer.parties_end = static_cast<std::uint32_t>(parties.size());
   transfer.uses_begin = static_cast<std::uint32_t>(uses.size());
   uses.insert(uses.end(), path.begin(), path.end());
   transfer.uses_end = static_cast<std::uint32_t>(uses.size());
@@ -193,7 +195,7 @@ void TaskGraph::report_wait(std::int32_t index) {
   const Duration gap = loop_.now() - idle_since;
   if (gap <= Duration(0)) return;
   const Release& release = releases_[static_cast<std::size_t>(task.release)];
-  WaitRecord record{task.spec.tag, stream.device, DeviceId(), WaitCause::kOther, idle_since, gap};
+  StreamWait record{task.spec.tag, stream.device, DeviceId(), WaitCause::kOther, idle_since, gap};
   if (release.kind == ReleaseKind::kHost) record.cause = WaitCause::kLaunch;
   if (release.kind == ReleaseKind::kPart) {
     const Duration peer = std::clamp(release.peer_ready - idle_since, Duration(0), gap);

@@ -56,10 +56,13 @@ enum class StartRule : std::uint8_t { kOneSided, kRendezvous };
 
 // What a collective moves. Filled when its first part is reached, dropped when its last part ends.
 struct CollectiveBody {
+  // Bytes that flow over `uses`: parties[begin, senders_end) send them, parties[senders_end, end)
+  // receive them. A copy inside one rank has a sender only. REQUIRES: a part stands once in one
+  // transfer's parties.
   struct Transfer {
-    std::int32_t from = 0;              // part that sends
-    std::uint32_t receivers_begin = 0;  // parts that receive: receivers[begin, end)
-    std::uint32_t receivers_end = 0;
+    std::uint32_t parties_begin = 0;
+    std::uint32_t senders_end = 0;
+    std::uint32_t parties_end = 0;
     std::uint32_t uses_begin = 0;
     std::uint32_t uses_end = 0;
     Bytes bytes;
@@ -68,12 +71,11 @@ struct CollectiveBody {
   StartRule start = StartRule::kOneSided;
   std::vector<Duration> startup;  // per part: serial work before its transfers begin
   std::vector<Transfer> transfers;
-  std::vector<std::int32_t> receivers;
+  std::vector<std::int32_t> parties;
   std::vector<ResourceUse> uses;
 
-  // Convenience for one sender and one receiver.
-  void add(std::int32_t from, std::int32_t to, Bytes bytes, Duration latency,
-           std::span<const ResourceUse> path);
+  void add(std::span<const std::int32_t> senders, std::span<const std::int32_t> receivers,
+           Bytes bytes, Duration latency, std::span<const ResourceUse> path);
 };
 
 struct PartSpec {
@@ -169,8 +171,6 @@ class TaskGraph {
     Time ready_at;
     Duration alone{};                 // its own bytes on idle links
     std::int32_t ready_release = -1;  // causes at the moment it was ready
-    std::uint32_t sends_begin = 0;    // into Collective::by_sender
-    std::uint32_t sends_end = 0;
   };
   struct TransferState {
     std::int32_t waits = 0;       // parties that have not reached it
@@ -182,10 +182,10 @@ class TaskGraph {
     CollectiveBody body;
     std::vector<PartState> parts;
     std::vector<TransferState> transfers;
-    std::vector<std::uint32_t> by_sender;  // transfers grouped by sending part
-    std::vector<std::uint32_t>
-        by_receiver;  // transfers grouped by receiving part (rendezvous only)
-    std::vector<std::uint32_t> receives_begin;
+    // Transfers grouped by part: of part p those it sends are by_part[begin[2p], begin[2p + 1]),
+    // those it receives by_part[begin[2p + 1], begin[2p + 2]).
+    std::vector<std::uint32_t> by_part;
+    std::vector<std::uint32_t> begin;
     std::int32_t parts_left = 0;
     bool filled = false;
     bool live = false;

@@ -29,7 +29,12 @@ Duration duration_from_seconds(double seconds) {
         "a duration of " + std::to_string(seconds) + " s is longer than the clock's 100 days",
         "is a rate or a size off by a unit?");
   }
-  return Duration(static_cast<std::int64_t>(std::ceil(seconds * 1e12)));
+  // 1e-9 s is 1000 ticks, not 1001, though 1e-9 * 1e12 is a hair above 1000 in binary.
+  const double ticks = seconds * 1e12;
+  const double nearest = std::round(ticks);
+  if (std::fabs(ticks - nearest) <= nearest * 1e-15)
+    return Duration(static_cast<std::int64_t>(nearest));
+  return Duration(static_cast<std::int64_t>(std::ceil(ticks)));
 }
 
 Duration operator/(Bytes bytes, Bandwidth rate) {

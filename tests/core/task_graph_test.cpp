@@ -11,12 +11,12 @@ constexpr CauseId kWork = 0, kNetwork = 1, kCongestion = 2, kStartup = 3, kLaunc
                   kStraggler = 5;
 
 struct Log : Observer {
-  std::vector<TaskRecord> tasks;
-  std::vector<PartRecord> parts;
-  std::vector<WaitRecord> waits;
-  void on_task(const TaskRecord& r) override { tasks.push_back(r); }
-  void on_part(const PartRecord& r) override { parts.push_back(r); }
-  void on_wait(const WaitRecord& r) override { waits.push_back(r); }
+  std::vector<TaskSpan> tasks;
+  std::vector<PartSpan> parts;
+  std::vector<StreamWait> waits;
+  void on_task(const TaskSpan& r) override { tasks.push_back(r); }
+  void on_part(const PartSpan& r) override { parts.push_back(r); }
+  void on_wait(const StreamWait& r) override { waits.push_back(r); }
 };
 
 struct World {
@@ -55,7 +55,8 @@ struct World {
       for (const auto& [from, to, bytes] : pairs) {
         const std::vector<ResourceUse> path = {{up[static_cast<std::size_t>(from)], 1},
                                                {down[static_cast<std::size_t>(to)], 1}};
-        body.add(from, to, Bytes(bytes), Duration(0), path);
+        const std::int32_t sender = from, receiver = to;
+        body.add({&sender, 1}, {&receiver, 1}, Bytes(bytes), Duration(0), path);
       }
     });
   }
@@ -128,13 +129,17 @@ TEST(TaskGraph, AStragglerShowsOnThePathAndInTheWaits) {
   EXPECT_EQ(causes[kWork], 95);  // through rank 1's kernel
   EXPECT_EQ(causes[kNetwork], 20);
   // Rank 0 idles 10..110: 80 of it because rank 1 came late, 20 for its bytes.
-  ASSERT_GE(w.log.waits.size(), 2u);
-  EXPECT_EQ(w.log.waits[0].cause, WaitCause::kPeer);
-  EXPECT_EQ(w.log.waits[0].waited_for, DeviceId(1));
-  EXPECT_EQ(w.log.waits[0].duration, Duration(80));
-  EXPECT_EQ(w.log.waits[1].cause, WaitCause::kNetwork);
-  EXPECT_EQ(w.log.waits[1].duration, Duration(20));
-  EXPECT_EQ(w.log.waits[1].tag.layer, 3);
+  std::vector<StreamWait> waits;
+  for (const StreamWait& wait : w.log.waits) {
+    if (wait.device == DeviceId(0)) waits.push_back(wait);
+  }
+  ASSERT_EQ(waits.size(), 2u);
+  EXPECT_EQ(waits[0].cause, WaitCause::kPeer);
+  EXPECT_EQ(waits[0].waited_for, DeviceId(1));
+  EXPECT_EQ(waits[0].duration, Duration(80));
+  EXPECT_EQ(waits[1].cause, WaitCause::kNetwork);
+  EXPECT_EQ(waits[1].duration, Duration(20));
+  EXPECT_EQ(waits[1].tag.layer, 3);
 }
 
 TEST(TaskGraph, RendezvousWaitsForTheReceiverToo) {
@@ -170,13 +175,13 @@ TEST(TaskGraph, OneTransferWithSeveralReceiversCountsForEach) {
       {w.comm[0], {}, HeldId(), 0}, {w.comm[1], {}, HeldId(), 0}, {w.comm[2], {}, HeldId(), 0}};
   w.graph.add_collective({1, 0, 0}, parts, [&](CollectiveBody& body) {
     body.startup.assign(3, Duration(0));
-    body.receivers = {1, 2};
+    body.parties = {0, 1, 2};
     body.uses = {{w.up[0], 1}, {w.down[1], 1}, {w.down[2], 2}};
-    body.transfers.push_back({0, 0, 2, 0, 3, Bytes(100), Duration(5)});
+    body.transfers.push_back({0, 1, 3, 0, 3, Bytes(100), Duration(5)});
   });
   w.loop.run();
   ASSERT_EQ(w.log.parts.size(), 3u);
-  for (const PartRecord& part : w.log.parts)
+  for (const PartSpan& part : w.log.parts)
     EXPECT_EQ(to_ps(part.end), 205);  // 100 bytes twice on rank 2's link, after 5 ps
 }
 
@@ -236,7 +241,7 @@ TEST(TaskGraph, AStarvedCollectiveIsReportedNotWaitedForForever) {
   EXPECT_EQ(w.graph.unfinished(), 2u);
   EXPECT_EQ(w.graph.describe_stuck(
                 [](TaskTag, DeviceId d) { return "dispatch on " + std::to_string(d.value()); }),
-            "1 transfers have no bandwidth left to end with; first: dispatch on 0");
+            "2 tasks never end: 1 transfer has no bandwidth; the first is dispatch on 0");
 }
 
 TEST(TaskGraph, TwoSimulationsInOneProcessDoNotSeeEachOther) {
