@@ -1,0 +1,88 @@
+// Fiddler's expert popularity of Mixtral: {"total_input_tokens": T, "expert_popularity": [[...]]},
+// one list of counts per layer.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "traces/import/formats.h"
+#include "traces/import/histograms.h"
+#include "traces/import/known_models.h"
+#include "traces/import/text_file.h"
+#include "traces/trace_file.h"
+
+namespace sim {
+namespace {
+
+constexpr std::int64_t kMostCount = std::int64_t{1} << 50;
+
+nlohmann::json read_json(const std::string& path) {
+  TextFile file(path);
+  std::string text;
+  std::string_view line;
+  while (file.next(line)) {
+    text.append(line).push_back('\n');
+    if (text.size() > (64U << 20)) throw Error(Place{path}, "this JSON file is above 64 MiB");
+  }
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    const std::size_t byte = std::min<std::size_t>(error.byte, text.size());
+    int row = 1;
+    int column = 1;
+    for (std::size_t i = 0; i + 1 < byte; ++i) {
+      column = text[i] == '\n' ? 1 : column + 1;
+      row += text[i] == '\n' ? 1 : 0;
+    }
+    throw Error(Place{path, row, column}, "this is not JSON", "is the file cut short?");
+  }
+}
+
+}  // namespace
+
+bool sniff_fiddler(std::string_view, std::string_view head) {
+  return head.find("\"total_input_tokens\"") != head.npos &&
+         head.find("\"expert_popularity\"") != head.npos;
+}
+
+ImportReport import_fiddler(const ImportJob& job) {
+  const nlohmann::json root = read_json(job.path);
+  const auto refuse = [&](const std::string& what) { throw Error(Place{job.path}, what); };
+  if (!root.is_object() || !root.contains("expert_popularity") ||
+      !root["expert_popularity"].is_array() || root["expert_popularity"].empty() ||
+      root["expert_popularity"].size() > kMostLayers) {
+    refuse("expert_popularity is not a list of layers");
+  }
+  const nlohmann::json& layers = root["expert_popularity"];
+  if (!layers[0].is_array() || layers[0].empty() || layers[0].size() > kMostExperts) {
+    refuse("layer 0 is not a list of counts");
+  }
+  const int k = top_k(job);
+  Histograms histograms(static_cast<int>(layers[0].size()));
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    if (!layers[layer].is_array() || layers[layer].size() != layers[0].size()) {
+      refuse(fmt::format("layer {} is not a list of {} counts", layer, layers[0].size()));
+    }
+    std::vector<std::int64_t>& counts = histograms.at("", static_cast<int>(layer));
+    std::int64_t sum = 0;
+    for (std::size_t e = 0; e < counts.size(); ++e) {
+      const nlohmann::json& count = layers[layer][e];
+      if (!count.is_number_unsigned() || count.get<std::uint64_t>() > kMostCount) {
+        refuse(fmt::format("layer {}, expert {}: not a count", layer, e));
+      }
+      counts[e] = count.get<std::int64_t>();
+      sum += counts[e];
+    }
+    histograms.set_tokens("", static_cast<int>(layer), sum % k == 0 ? sum / k : 0);
+  }
+  ImportReport report;
+  report.model = model_name(job, "");
+  TraceHeader header;
+  header.model = report.model;
+  header.provenance = "imported from Fiddler's expert popularity";
+  header.top_k = k;
+  report.rows = histograms.write(job.out, header);
+  return report;
+}
+
+}  // namespace sim

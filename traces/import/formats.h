@@ -1,0 +1,37 @@
+// The formats themselves; import.cpp has the table. Each is one .cpp.
+#pragma once
+
+#include <string_view>
+
+#include "traces/import/import.h"
+
+namespace sim {
+
+// fingerprinting.cpp
+bool sniff_fingerprinting(std::string_view path, std::string_view head);
+ImportReport import_fingerprinting(const ImportJob& job);
+// tokens_csv.cpp
+bool sniff_tokens_csv(std::string_view path, std::string_view head);
+ImportReport import_tokens_csv(const ImportJob& job);
+// tokens_jsonl.cpp
+bool sniff_tokens_jsonl(std::string_view path, std::string_view head);
+ImportReport import_tokens_jsonl(const ImportJob& job);
+// flame_moe.cpp
+bool sniff_flame_moe(std::string_view path, std::string_view head);
+ImportReport import_flame_moe(const ImportJob& job);
+// vllm_route_log.cpp
+bool sniff_vllm_route_log(std::string_view path, std::string_view head);
+ImportReport import_vllm_route_log(const ImportJob& job);
+// expert_counts.cpp
+bool sniff_olmoe_counts(std::string_view path, std::string_view head);
+ImportReport import_olmoe_counts(const ImportJob& job);
+bool sniff_expert_usage(std::string_view path, std::string_view head);
+ImportReport import_expert_usage(const ImportJob& job);
+// fiddler_popularity.cpp
+bool sniff_fiddler(std::string_view path, std::string_view head);
+ImportReport import_fiddler(const ImportJob& job);
+// expert_fractions.cpp
+bool sniff_expert_fractions(std::string_view path, std::string_view head);
+ImportReport import_expert_fractions(const ImportJob& job);
+
+}  // namespace sim

@@ -1,0 +1,60 @@
+#include "traces/import/histograms.h"
+
+#include <algorithm>
+#include <set>
+
+#include "sim/core/error.h"
+#include "traces/trace_file.h"
+
+namespace sim {
+namespace {
+constexpr std::size_t kMostCounters = std::size_t{1} << 27;  // 1 GiB
+}
+
+std::size_t Histograms::tag_number(const std::string& tag) {
+  const auto [found, added] = tag_numbers_.try_emplace(tag, tags_.size());
+  if (added) tags_.push_back(tag);
+  return found->second;
+}
+
+std::vector<std::int64_t>& Histograms::at(const std::string& tag, int layer_number) {
+  Cell& cell = cells_[{tag_number(tag), layer_number}];
+  if (cell.counts.empty()) {
+    if (cells_.size() > kMostCounters / static_cast<std::size_t>(experts_)) {
+      throw Error("the counts of this file need more than 1 GiB", "split it by tag");
+    }
+    cell.counts.assign(static_cast<std::size_t>(experts_), 0);
+  }
+  return cell.counts;
+}
+
+void Histograms::set_tokens(const std::string& tag, int layer_number, std::int64_t tokens) {
+  cells_[{tag_number(tag), layer_number}].tokens = tokens;
+}
+
+std::int64_t Histograms::write(const std::string& path, TraceHeader header) const {
+  std::set<int> numbers;
+  for (const auto& [key, cell] : cells_) numbers.insert(key.second);
+  header.kind = TraceKind::kCounts;
+  header.layer_numbers.assign(numbers.begin(), numbers.end());
+  header.experts.assign(numbers.size(), experts_);
+  header.has_tags =
+      std::any_of(tags_.begin(), tags_.end(), [](const std::string& t) { return !t.empty(); });
+  TraceWriter writer(path, header);
+  if (header.has_tags) {
+    for (const std::string& tag : tags_) writer.tag(tag);
+  }
+  for (const auto& [key, cell] : cells_) {
+    const auto layer = std::distance(numbers.begin(), numbers.find(key.second));
+    CountRow row;
+    row.tag = header.has_tags ? static_cast<std::uint32_t>(key.first) : 0;
+    row.layer = static_cast<int>(layer);
+    row.tokens = cell.tokens;
+    row.counts = cell.counts;
+    writer.append(row);
+  }
+  writer.finish();
+  return writer.rows();
+}
+
+}  // namespace sim

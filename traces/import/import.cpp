@@ -1,0 +1,84 @@
+#include "traces/import/import.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "sim/core/error.h"
+#include "sim/input/suggestion.h"
+#include "traces/import/formats.h"
+#include "traces/import/text_file.h"
+
+namespace sim {
+namespace {
+
+constexpr std::array kFormats = {
+    ImportFormat{
+        "gpt-oss-fingerprinting",
+        "request,position,layer0.. beside a requests.csv (GPT-OSS-MoE-ExpertFingerprinting)",
+        sniff_fingerprinting, import_fingerprinting},
+    ImportFormat{
+        "tokens-csv",
+        "step,source_rank or request,position, then layerN columns of space-separated ids; "
+        "optional token_id, tag, round",
+        sniff_tokens_csv, import_tokens_csv},
+    ImportFormat{
+        "tokens-jsonl",
+        "one object per token: step, source_rank or request, position; experts: a list per "
+        "layer; optional weights, token_id, tag, round",
+        sniff_tokens_jsonl, import_tokens_jsonl},
+    ImportFormat{"flame-moe", "moe_layer,token,experts,router_scores (DynaNDE, FLAME-MoE)",
+                 sniff_flame_moe, import_flame_moe},
+    ImportFormat{"vllm-route-log",
+                 "source_record,token_idx,layer,experts,weights (vLLM route logs)",
+                 sniff_vllm_route_log, import_vllm_route_log},
+    ImportFormat{"olmoe-counts",
+                 "counts: kind,domain,layer_slot,expert,count (OLMoE router analysis)",
+                 sniff_olmoe_counts, import_olmoe_counts},
+    ImportFormat{"expert-usage", "counts: layer,expert,count (cuda-norm)", sniff_expert_usage,
+                 import_expert_usage},
+    ImportFormat{"fiddler-popularity",
+                 "counts: JSON with total_input_tokens and expert_popularity (Fiddler)",
+                 sniff_fiddler, import_fiddler},
+    ImportFormat{"expert-fractions",
+                 "fractions: [subject,question(s),]layer,expert0.. (mixtral-vis-moe, "
+                 "mixtral-offloading)",
+                 sniff_expert_fractions, import_expert_fractions},
+};
+
+std::string format_names() {
+  std::string names;
+  for (const ImportFormat& f : kFormats) names += (names.empty() ? "" : ", ") + std::string(f.name);
+  return names;
+}
+
+const ImportFormat& find_format(const std::string& path, const std::string& name) {
+  if (!name.empty()) {
+    std::vector<std::string> names;
+    for (const ImportFormat& f : kFormats) {
+      if (f.name == name) return f;
+      names.emplace_back(f.name);
+    }
+    throw Error(fmt::format("unknown trace format '{}'", name), suggest(name, names));
+  }
+  const std::string head = read_head(path, 4096);
+  for (const ImportFormat& f : kFormats) {
+    if (f.sniff(path, head)) return f;
+  }
+  throw Error(Place{path}, "this is no trace format that we know",
+              fmt::format("--format names one: {}", format_names()));
+}
+
+}  // namespace
+
+std::span<const ImportFormat> import_formats() { return kFormats; }
+
+ImportReport import_trace(const std::string& path, const std::string& out,
+                          const ImportOptions& options) {
+  const ImportFormat& format = find_format(path, options.format);
+  ImportReport report = format.run({path, out, options});
+  report.format = format.name;
+  return report;
+}
+
+}  // namespace sim
