@@ -42,10 +42,10 @@ void ClusterBuilder::add_cable(const std::string& name, VertexId low, VertexId h
   add_link(name + "-down", high, low, port, kind);
 }
 
-void ClusterBuilder::add_figure(std::string what, const PortFigure& port) {
-  std::string value =
-      format_bandwidth(port.bandwidth) + ", " + format_duration(port.latency) + " per link";
-  cluster_.figures.push_back({std::move(what), std::move(value), port.label, port.source});
+void ClusterBuilder::add_figure(const std::string& what, const PortFigure& port) {
+  cluster_.figures.push_back({what, format_bandwidth(port.bandwidth), port.label, port.source});
+  cluster_.figures.push_back({what + " latency", format_duration(port.latency) + " per link",
+                              port.latency_label, port.latency_source});
 }
 
 Cluster ClusterBuilder::finish() {

@@ -11,9 +11,11 @@ namespace sim {
 // What one direction of a port can do, and why that can be believed.
 struct PortFigure {
   Bandwidth bandwidth;
-  Duration latency{};  // of each link
-  std::string label = "assumed";
+  Duration latency{};             // of each link
+  std::string label = "assumed";  // of the bandwidth
   std::string source;
+  std::string latency_label = "assumed";
+  std::string latency_source;
 };
 
 // Most GPUs and links that a cluster may have: above, a number is a typing mistake.
@@ -37,7 +39,8 @@ class ClusterBuilder {
   // "<name>-up" from `low` to `high`, and "<name>-down" back.
   void add_cable(const std::string& name, VertexId low, VertexId high, const PortFigure& port,
                  LinkKind kind);
-  void add_figure(std::string what, const PortFigure& port);
+  // Two figures: "<what>" the bandwidth, "<what> latency" per link.
+  void add_figure(const std::string& what, const PortFigure& port);
 
   Cluster& cluster() { return cluster_; }
   // Numbers the scale-up domains (GPUs joined by NVLink, PCIe and host links) and hands it over.

@@ -40,8 +40,8 @@ std::optional<std::string> file_of(const std::string& name, const Place& place,
 // Follows `use` from layer to layer until a generator is named.
 class ClusterReader {
  public:
-  ClusterReader(const CatalogLookup& lookup, Mistakes& mistakes)
-      : lookup_(lookup), mistakes_(mistakes) {}
+  ClusterReader(const CatalogLookup& lookup, Mistakes& mistakes, std::string name)
+      : lookup_(lookup), mistakes_(mistakes), name_(std::move(name)) {}
 
   Cluster read(const YamlNode& node) {
     const std::size_t before = mistakes_.list().size();
@@ -117,7 +117,7 @@ void ClusterReader::use(const std::string& name, const Place& place) {
 void ClusterReader::read_layer(const YamlNode& node) {
   YamlMap map(node, documents_.empty() ? "cluster" : "cluster '" + name_ + "'", mistakes_);
   if (!node.is_map()) {
-    if (node.is_null()) mistakes_.add(node.place(), "cluster is empty");
+    if (node.is_null() && !node.path().empty()) mistakes_.add(node.place(), "cluster is empty");
     return;
   }
   const bool has_use = map.has("use");
@@ -172,15 +172,15 @@ Cluster read_cluster(YamlNode node, const CatalogLookup& lookup, Mistakes& mista
     mistakes.add({}, "no cluster is given", "like cluster: {use: hgx-h100, nodes: 2}");
     return {};
   }
-  return ClusterReader(lookup, mistakes).read(node);
+  return ClusterReader(lookup, mistakes, "").read(node);
 }
 
 Cluster load_cluster(const std::string& file, const CatalogLookup& lookup) {
   const std::unique_ptr<YamlDocument> document = YamlDocument::load(file);
   Mistakes mistakes;
-  Cluster cluster = read_cluster(document->root(), lookup, mistakes);
+  Cluster cluster =
+      ClusterReader(lookup, mistakes, fs::path(file).stem().string()).read(document->root());
   mistakes.throw_if_any();
-  if (cluster.name.empty()) cluster.name = fs::path(file).stem().string();
   return cluster;
 }
 

@@ -41,7 +41,7 @@ void add_uplinks(ClusterBuilder& builder, const std::vector<Leaf>& leaves, doubl
       builder.add_link(name + "-" + leaf.name, spine, leaf.vertex, uplink, LinkKind::kFabric);
     }
   }
-  if (uplink.source.empty()) uplink.source = "bandwidth from the NICs over the oversubscription";
+  uplink.source = "the NICs of a leaf over the oversubscription, spread over the spines";
   builder.add_figure("fabric", uplink);
 }
 

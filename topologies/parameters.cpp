@@ -21,6 +21,21 @@ std::string place_text(const Place& place) {
   return place.line > 0 ? place.file + ":" + std::to_string(place.line) : place.file;
 }
 
+struct OriginKeys {
+  std::string_view value, label, source;
+};
+
+// Label and source out of the layer that gives the value; unchanged when none gives it.
+void read_origin(std::vector<YamlMap>& layers, const OriginKeys& keys, std::string& label,
+                 std::string& source) {
+  first_with(layers, keys.label);
+  first_with(layers, keys.source);
+  YamlMap& giver = first_with(layers, keys.value);
+  if (!giver.has(keys.value)) return;
+  label = giver.choice_or(keys.label, "assumed", figure_labels());
+  source = giver.text_or(keys.source, place_text(giver.place_of(keys.value)));
+}
+
 }  // namespace
 
 std::span<const std::string> figure_labels() {
@@ -68,16 +83,6 @@ std::vector<YamlMap> ClusterParameters::sections(std::string_view key) {
   return result;
 }
 
-void ClusterParameters::read_origin(std::vector<YamlMap>& sections, std::string_view key,
-                                    PortFigure& figure, bool inherits) {
-  first_with(sections, "label");
-  first_with(sections, "source");
-  YamlMap& giver = first_with(sections, key);
-  if (!giver.has(key) && inherits) return;
-  figure.label = giver.choice_or("label", "assumed", figure_labels());
-  figure.source = giver.text_or("source", giver.has(key) ? place_text(giver.place_of(key)) : "");
-}
-
 PortFigure ClusterParameters::port(std::string_view key,
                                    const std::optional<PortFigure>& fallback) {
   PortFigure figure = fallback.value_or(PortFigure{});
@@ -95,18 +100,19 @@ PortFigure ClusterParameters::port(std::string_view key,
     }
   }
   figure.latency = first_with(parts, "latency").duration_or("latency", figure.latency);
-  read_origin(parts, "bandwidth", figure, fallback.has_value());
+  read_origin(parts, {"bandwidth", "label", "source"}, figure.label, figure.source);
+  read_origin(parts, {"latency", "latency_label", "latency_source"}, figure.latency_label,
+              figure.latency_source);
   for (YamlMap& part : parts) part.finish();
   return figure;
 }
 
 PortFigure ClusterParameters::latency_only(std::string_view key) {
   PortFigure figure;
-  figure.source = "no figure given";
   std::vector<YamlMap> parts = sections(key);
   if (parts.empty()) return figure;
   figure.latency = first_with(parts, "latency").duration_or("latency", Duration(0));
-  read_origin(parts, "latency", figure, false);
+  read_origin(parts, {"latency", "label", "source"}, figure.latency_label, figure.latency_source);
   for (YamlMap& part : parts) part.finish();
   return figure;
 }

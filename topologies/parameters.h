@@ -35,9 +35,10 @@ class ClusterParameters {
     return find(key).texts_or_empty(key);
   }
 
-  // {bandwidth, latency, label, source}. Absent keys come from `fallback`; without one, an absent
-  // section is a mistake and an absent latency is zero. A bandwidth that replaces a catalog's takes
-  // the label and the source from beside itself, else it is "assumed".
+  // {bandwidth, label, source, latency, latency_label, latency_source}. Absent keys come from
+  // `fallback`; without one, an absent section is a mistake and an absent latency is zero. A number
+  // that replaces a catalog's takes the label and the source from beside itself, else it is
+  // "assumed" and its source is the place where it stands.
   PortFigure port(std::string_view key, const std::optional<PortFigure>& fallback = std::nullopt);
   // {latency, label, source}, all optional: the bandwidth follows from other figures.
   PortFigure latency_only(std::string_view key);
@@ -52,8 +53,6 @@ class ClusterParameters {
   YamlMap& find(std::string_view key);
   // The sections of that name, most specific first.
   std::vector<YamlMap> sections(std::string_view key);
-  void read_origin(std::vector<YamlMap>& sections, std::string_view key, PortFigure& figure,
-                   bool inherits);
 
   std::vector<YamlMap> layers_;
   std::string name_;

@@ -179,7 +179,7 @@ void CustomReader::add_figures() {
     if (++shown > kMostFigures) break;
     const auto& [kind, bandwidth, latency] = key;
     builder_.add_figure(std::string(to_text(static_cast<LinkKind>(kind))),
-                        {Bandwidth(bandwidth), latency, label_, source_});
+                        {Bandwidth(bandwidth), latency, label_, source_, label_, source_});
   }
 }
 
