@@ -12,6 +12,6 @@ struct EmbeddedSql {
 };
 
 std::string_view schema_sql();
-std::span<const EmbeddedSql> embedded_queries();  // sorted by name
+std::span<const EmbeddedSql> embedded_queries();
 
 }  // namespace sim

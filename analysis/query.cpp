@@ -33,6 +33,8 @@ std::vector<NamedQuery> read_named_queries() {
     SIM_CHECK(file.text.starts_with("-- "), fmt::format("{}.sql begins with its help", file.name));
     queries.push_back({file.name, file.text.substr(3, file.text.find('\n') - 3), file.text});
   }
+  std::sort(queries.begin(), queries.end(),
+            [](const NamedQuery& a, const NamedQuery& b) { return a.name < b.name; });
   return queries;
 }
 
