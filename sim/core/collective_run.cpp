@@ -151,7 +151,7 @@ void TaskGraph::part_ready(std::int32_t c, std::int32_t p) {
       collective.begin[group + (collective.body.start == StartRule::kRendezvous ? 2 : 1)];
   for (std::uint32_t i = collective.begin[group]; i < end; ++i)
     reach_transfer(c, collective.by_part[i], p);
-  if (part.outstanding == 0) end_part(c, p, p);
+  if (part.outstanding == 0) part_served(c, p, p);
 }
 
 void TaskGraph::reach_transfer(std::int32_t c, std::uint32_t t, std::int32_t part) {
@@ -185,7 +185,18 @@ void TaskGraph::transfer_ended(std::uint64_t tag) {
     if (!collective.live) break;  // the last part of it ended, and with it the list
     const std::int32_t p = collective.body.parties[i];
     PartState& part = collective.parts[static_cast<std::size_t>(p)];
-    if (--part.outstanding == 0 && part.ready) end_part(c, p, initiator);
+    if (--part.outstanding == 0 && part.ready) part_served(c, p, initiator);
+  }
+}
+
+void TaskGraph::part_served(std::int32_t c, std::int32_t p, std::int32_t initiator) {
+  const Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  const Time least =
+      collective.parts[static_cast<std::size_t>(p)].entered_at + collective.body.least;
+  if (least > loop_.now()) {
+    loop_.at(least, [this, c, p] { end_part(c, p, p); });  // its own floor held it up last
+  } else {
+    end_part(c, p, initiator);
   }
 }
 

@@ -70,6 +70,7 @@ struct CollectiveBody {
   };
   StartRule start = StartRule::kOneSided;
   std::vector<Duration> startup;  // per part: serial work before its transfers begin
+  Duration least{};               // a part never ends sooner than this after it was reached
   std::vector<Transfer> transfers;
   std::vector<std::int32_t> parties;
   std::vector<ResourceUse> uses;
@@ -209,6 +210,7 @@ class TaskGraph {
   void reach_transfer(std::int32_t collective, std::uint32_t transfer, std::int32_t part);
   void launch_transfer(std::int32_t collective, std::uint32_t transfer);
   void transfer_ended(std::uint64_t tag);
+  void part_served(std::int32_t collective, std::int32_t part, std::int32_t last_initiator);
   void end_part(std::int32_t collective, std::int32_t part, std::int32_t last_initiator);
 
   EventLoop& loop_;

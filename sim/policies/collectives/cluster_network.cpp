@@ -1,0 +1,69 @@
+#include "sim/policies/collectives/cluster_network.h"
+
+#include <algorithm>
+
+#include "sim/core/error.h"
+
+namespace sim {
+
+ClusterNetwork::ClusterNetwork(const Cluster& cluster, Routes& routes, FluidNetwork& network,
+                               std::span<const Bandwidth> memory_bandwidth)
+    : cluster_(cluster), routes_(routes) {
+  SIM_CHECK(memory_bandwidth.size() == cluster.devices.size(),
+            "every device has a memory bandwidth");
+  for (const Link& each : cluster.links) links_.push_back(network.add_resource(each.capacity));
+  for (const Bandwidth bandwidth : memory_bandwidth) {
+    memories_.push_back(network.add_resource(bandwidth));
+    copies_.push_back(network.add_resource(Bandwidth(kCopyUnitsPerSecond)));
+  }
+  link_payload_.assign(cluster.links.size(), 0);
+}
+
+Duration ClusterNetwork::add_path(DeviceId source, DeviceId destination, double bytes_per_payload,
+                                  const WireEfficiency& efficiency,
+                                  std::vector<ResourceUse>& uses) {
+  if (source == destination) {
+    uses.push_back({memories_[source.index()], 2 * bytes_per_payload});
+    return Duration(0);
+  }
+  const bool inside = same_scale_up(source, destination);
+  const int paths = inside ? 1 : std::max(1, cluster_.paths_per_flow);
+  Duration latency{0};
+  for (int path = 0; path < paths; ++path) {
+    routes_.route_into(source, destination, path, route_);
+    latency = std::max(latency, route_.latency);
+    for (const LinkId id : route_.links) {
+      const LinkKind kind = cluster_.links[id.index()].kind;
+      double share = 1;
+      if (kind == LinkKind::kNic || kind == LinkKind::kFabric) share = efficiency.nic;
+      if (kind == LinkKind::kNvlink) share = efficiency.nvlink;
+      uses.push_back({links_[id.index()], bytes_per_payload / share / paths});
+    }
+  }
+  return latency;
+}
+
+void ClusterNetwork::count_payload(DeviceId source, DeviceId destination, double bytes) {
+  if (source == destination) return;
+  const int paths = same_scale_up(source, destination) ? 1 : std::max(1, cluster_.paths_per_flow);
+  for (int path = 0; path < paths; ++path) {
+    routes_.route_into(source, destination, path, route_);
+    for (const LinkId id : route_.links) link_payload_[id.index()] += bytes / paths;
+  }
+}
+
+void ClusterNetwork::merge(std::vector<ResourceUse>& uses) {
+  std::sort(uses.begin(), uses.end(),
+            [](const ResourceUse& a, const ResourceUse& b) { return a.resource < b.resource; });
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    if (kept > 0 && uses[kept - 1].resource == uses[i].resource) {
+      uses[kept - 1].multiplier += uses[i].multiplier;
+    } else {
+      uses[kept++] = uses[i];
+    }
+  }
+  uses.resize(kept);
+}
+
+}  // namespace sim

@@ -1,0 +1,64 @@
+// A cluster's links as fluid resources, and paths through it as what a transfer uses.
+//
+// Beside the links every device has two resources of its own: `memory` (HBM bytes per second, for
+// copies that never leave the device) and `copy` (nanoseconds of communication-SM time per second).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/core/fluid_network.h"
+#include "topologies/cluster.h"
+#include "topologies/routes.h"
+
+namespace sim {
+
+// What of a line rate payload reaches, per kind of link (1: all of it).
+struct WireEfficiency {
+  double nic = 1;  // NICs and the fabric behind them
+  double nvlink = 1;
+};
+
+class ClusterNetwork {
+ public:
+  // Keeps references. `memory_bandwidth`: HBM of every device, in device order.
+  ClusterNetwork(const Cluster& cluster, Routes& routes, FluidNetwork& network,
+                 std::span<const Bandwidth> memory_bandwidth);
+
+  static constexpr double kCopyUnitsPerSecond = 1e9;
+
+  const Cluster& cluster() const { return cluster_; }
+  NodeId node_of(DeviceId device) const { return cluster_.devices[device.index()].node; }
+  bool same_scale_up(DeviceId a, DeviceId b) const {
+    return cluster_.devices[a.index()].scale_up_domain ==
+           cluster_.devices[b.index()].scale_up_domain;
+  }
+  ResourceId link(LinkId id) const { return links_[id.index()]; }
+  ResourceId copy(DeviceId device) const { return copies_[device.index()]; }
+  ResourceId memory(DeviceId device) const { return memories_[device.index()]; }
+
+  // Appends what `bytes_per_payload` bytes per byte of a transfer use from source to destination
+  // (the device's memory, read and written, when they are the same), and returns the latency of the
+  // path. Uses of one resource may repeat: merge() afterwards.
+  Duration add_path(DeviceId source, DeviceId destination, double bytes_per_payload,
+                    const WireEfficiency& efficiency, std::vector<ResourceUse>& uses);
+  static void merge(std::vector<ResourceUse>& uses);
+
+  // Payload bytes per link, without efficiencies; cleared by the caller once per step.
+  std::vector<double>& link_payload() { return link_payload_; }
+  void count_payload(DeviceId source, DeviceId destination, double bytes);
+
+ private:
+  const Cluster& cluster_;
+  Routes& routes_;
+  std::vector<ResourceId> links_;
+  std::vector<ResourceId> memories_;
+  std::vector<ResourceId> copies_;
+  std::vector<double> link_payload_;
+  Route route_;
+};
+
+}  // namespace sim

@@ -1,0 +1,86 @@
+// How many token copies travel from each source rank to each rank and node.
+#include <cmath>
+
+#include "sim/policies/collectives/exchange.h"
+
+namespace sim {
+namespace {
+
+// Expected distinct tokens behind `rows` rows of `tokens` tokens with top_k choices each.
+std::int64_t expected_distinct(std::int64_t rows, std::int64_t tokens, int top_k) {
+  if (tokens == 0 || rows == 0) return 0;
+  const double share = static_cast<double>(rows) / (static_cast<double>(tokens) * top_k);
+  const double distinct =
+      static_cast<double>(tokens) * (1 - std::pow(1 - std::min(1.0, share), top_k));
+  return std::clamp<std::int64_t>(std::llround(distinct), 1, std::min(rows, tokens));
+}
+
+}  // namespace
+
+void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
+                  const ExpertPlacement& placement, std::span<const int> node_of_rank, int top_k,
+                  CopyCounts& out) {
+  const std::size_t ranks = node_of_rank.size();
+  out.ranks = static_cast<int>(ranks);
+  out.nodes = 0;
+  for (const int node : node_of_rank) out.nodes = std::max(out.nodes, node + 1);
+  const std::size_t nodes = static_cast<std::size_t>(out.nodes);
+  out.rows.assign(ranks * ranks, 0);
+  out.rank_copies.assign(ranks * ranks, 0);
+  out.node_copies.assign(ranks * nodes, 0);
+  out.tokens.assign(ranks, 0);
+  out.estimated = !routing.per_token;
+  const std::size_t slots = static_cast<std::size_t>(assignment.slots);
+  for (std::size_t s = 0; s < ranks; ++s) {
+    for (std::size_t slot = 0; slot < slots; ++slot) {
+      const std::size_t d =
+          static_cast<std::size_t>(placement.rank_of(static_cast<std::int32_t>(slot)));
+      out.rows[s * ranks + d] += assignment.rows[s * slots + slot];
+    }
+  }
+  if (!routing.per_token) {
+    for (std::size_t s = 0; s < ranks; ++s) {
+      std::int64_t total = 0;
+      std::vector<std::int64_t> node_rows(nodes, 0);
+      for (std::size_t d = 0; d < ranks; ++d) {
+        total += out.rows[s * ranks + d];
+        node_rows[static_cast<std::size_t>(node_of_rank[d])] += out.rows[s * ranks + d];
+      }
+      const std::int64_t tokens = top_k > 0 ? total / top_k : 0;
+      out.tokens[s] = tokens;
+      for (std::size_t d = 0; d < ranks; ++d) {
+        out.rank_copies[s * ranks + d] = expected_distinct(out.rows[s * ranks + d], tokens, top_k);
+      }
+      for (std::size_t n = 0; n < nodes; ++n) {
+        out.node_copies[s * nodes + n] = expected_distinct(node_rows[n], tokens, top_k);
+      }
+    }
+    return;
+  }
+  std::vector<std::int64_t> rank_seen(ranks, -1);
+  std::vector<std::int64_t> node_seen(nodes, -1);
+  for (std::size_t s = 0; s < ranks; ++s) {
+    out.tokens[s] = routing.tokens_of(static_cast<int>(s));
+    for (std::int64_t t = routing.rank_begin[s]; t < routing.rank_begin[s + 1]; ++t) {
+      const std::size_t begin =
+          static_cast<std::size_t>(routing.choice_begin[static_cast<std::size_t>(t)]);
+      const std::size_t end =
+          static_cast<std::size_t>(routing.choice_begin[static_cast<std::size_t>(t) + 1]);
+      for (std::size_t c = begin; c < end; ++c) {
+        const std::size_t d =
+            static_cast<std::size_t>(placement.rank_of(assignment.slot_of_choice[c]));
+        const std::size_t n = static_cast<std::size_t>(node_of_rank[d]);
+        if (rank_seen[d] != t) {
+          rank_seen[d] = t;
+          ++out.rank_copies[s * ranks + d];
+        }
+        if (node_seen[n] != t) {
+          node_seen[n] = t;
+          ++out.node_copies[s * nodes + n];
+        }
+      }
+    }
+  }
+}
+
+}  // namespace sim

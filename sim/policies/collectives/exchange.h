@@ -1,0 +1,121 @@
+// Dispatch and combine: how the rows of a routed layer travel to their experts and back.
+//
+// An algorithm turns (which rows of which source rank go to which slot) into transfers. It says
+// what is sent once (per (token, expert), per rank, per node), how a transfer may begin, which SMs
+// it holds, and what its buffers weigh.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/dtype.h"
+#include "sim/core/task_graph.h"
+#include "sim/policies/collectives/cluster_network.h"
+#include "sim/policies/placement/placement.h"
+#include "sim/policies/placement/replica_split.h"
+#include "topologies/cluster.h"
+#include "traces/routing.h"
+
+namespace sim {
+
+enum class Direction { kDispatch, kCombine };
+
+// How many copies travel, per source rank of the tokens, for one layer and step. Everything is seen
+// from the rank that owns the token; combine sends the same copies back.
+struct CopyCounts {
+  int ranks = 0;
+  int nodes = 0;
+  std::vector<std::int64_t> rows;  // [source * ranks + rank]: (token, expert) pairs
+  std::vector<std::int64_t>
+      rank_copies;  // [source * ranks + rank]: tokens with at least one row there
+  std::vector<std::int64_t> node_copies;  // [source * nodes + node]
+  std::vector<std::int64_t> tokens;       // per source
+  bool estimated = false;  // distinct copies are expectations: the routing has counts only
+};
+
+// `node_of_rank`: 0..nodes-1 per rank. With count routing the distinct copies are T * (1 - (1 -
+// c/(T k))^k), rounded, for c rows of T tokens with top-k: draws with replacement, so a slight
+// underestimate.
+void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
+                  const ExpertPlacement& placement, std::span<const int> node_of_rank, int top_k,
+                  CopyCounts& out);
+
+struct Exchange {
+  Direction direction = Direction::kDispatch;
+  const CopyCounts* copies = nullptr;
+  std::span<const DeviceId> ranks;  // device of each rank of the expert-parallel group
+  std::span<const int> node_of_rank;
+  Bytes bytes_per_copy;  // payload of one token copy: values, scales, header
+  int experts = 0;
+  int device_sms = 0;
+  int communication_sms = 0;
+};
+
+// Called with every device-to-device leg and its payload: fills the traffic table and the link
+// loads.
+using TrafficSink = std::function<void(DeviceId source, DeviceId destination, Bytes bytes)>;
+
+using ExchangeBody = void(const Exchange&, const StartupCost&, ClusterNetwork&, const TrafficSink&,
+                          CollectiveBody&);
+ExchangeBody pairwise_per_row, pairwise_per_rank, forward_per_node;
+
+struct ExchangeAlgorithm {
+  std::string_view name;
+  std::string_view help;
+  StartRule start;
+  int communication_sms;      // held while it runs, unless the scenario says otherwise; 0: none
+  std::int64_t header_bytes;  // per dispatched copy
+  bool distinct_copies;  // sends a token once per rank or node: needs the choices of each token
+  ExchangeBody* make;
+  std::string_view buffers;  // what its communication buffers hold; see buffer_bytes()
+};
+
+inline constexpr std::array kExchangeAlgorithms{
+    ExchangeAlgorithm{
+        "nccl",
+        "grouped send/receive, one copy per (token, expert), both sides must have come (NCCL)",
+        StartRule::kRendezvous, 0, 0, false, &pairwise_per_row, "rows sent and received"},
+    ExchangeAlgorithm{
+        "deepep-low-latency",
+        "direct one-sided writes, one copy per (token, expert) (DeepEP decode kernels)",
+        StartRule::kOneSided, 0, 16, false, &pairwise_per_row,
+        "two sets of (experts + 1) x tokens messages"},
+    ExchangeAlgorithm{"deepep-normal",
+                      "one copy per (token, node) to the same rail, forwarded once per rank over "
+                      "NVLink (DeepEP prefill)",
+                      StartRule::kOneSided, 20, 0, true, &forward_per_node,
+                      "staging of copies sent and received"},
+    ExchangeAlgorithm{"nvlink-one-sided",
+                      "direct one-sided stores, one copy per (token, rank) (NVLink domains)",
+                      StartRule::kOneSided, 0, 0, true, &pairwise_per_rank, "tokens of every rank"},
+};
+
+// Throws Error with the nearest name when there is none.
+const ExchangeAlgorithm& find_exchange_algorithm(std::string_view name);
+
+// Bytes of one dispatched or combined token copy: hidden values, scales (fp8: 4 bytes per 128
+// values), header.
+Bytes bytes_per_copy(const ExchangeAlgorithm& algorithm, Direction direction, std::int64_t hidden,
+                     DType dtype);
+
+// Communication buffers of one rank for at most `tokens` tokens per rank (assumed: what the
+// algorithm must stage; the low-latency layout is DeepEP's: two sets of one send and `experts`
+// receive messages per token).
+Bytes buffer_bytes(const ExchangeAlgorithm& algorithm, int experts, int ranks, std::int64_t tokens,
+                   int top_k, std::int64_t hidden, std::int64_t slots_per_rank);
+
+// What is used when the cluster has no constants for an algorithm: no start-up, line rate, the
+// links' own latency.
+const StartupCost& assumed_startup();
+
+// The serial start of the constants' form (topologies/cluster.h) for `ranks` ranks over `nodes`
+// nodes.
+Duration startup_time(const StartupCost& cost, int ranks, int nodes, int experts, double messages,
+                      double tokens, int sms);
+
+}  // namespace sim
