@@ -190,6 +190,7 @@ void run_statement(SqliteFile& file, const QueryText& query, sqlite3_stmt* state
                    const QuerySink& sink) {
   const int columns = sqlite3_column_count(statement);
   std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(columns));
   for (int c = 0; c < columns; ++c) names.emplace_back(sqlite3_column_name(statement, c));
   sink.on_columns(names);
   std::vector<Cell> row(names.size());

@@ -15,7 +15,6 @@ namespace sim {
 namespace {
 
 using ::testing::Contains;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::sample_result;
 using testing::sample_run;

@@ -25,11 +25,9 @@ namespace sim {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::sample_result;
 using testing::sample_run;
 using testing::sample_step;
-using ::testing::StartsWith;
 using testing::TemporaryFolder;
 using testing::write_sample;
 

@@ -47,6 +47,7 @@ LayerRouting counts_only(LayerRouting routing) {
 
 ExpertPlacement placed(int experts, int ranks, const std::vector<int>& slots) {
   std::vector<ExpertId> ids;
+  ids.reserve(slots.size());
   for (const int slot : slots) ids.push_back(slot < 0 ? ExpertId() : ExpertId(slot));
   return make_placement(experts, ranks, ids);
 }

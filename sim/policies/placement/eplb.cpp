@@ -65,10 +65,12 @@ std::vector<int> replicate(const std::vector<double>& load, int copies, std::vec
 void place_in_node(const std::vector<int>& experts, const std::vector<double>& load, int copies,
                    int ranks, int slots_per_rank, ExpertId* out) {
   std::vector<double> own_load;
+  own_load.reserve(experts.size());
   for (const int expert : experts) own_load.push_back(load[size_of(expert)]);
   std::vector<int> count;
   const std::vector<int> item_of_copy = replicate(own_load, copies, count);
   std::vector<double> copy_load;
+  copy_load.reserve(item_of_copy.size());
   for (const int item : item_of_copy) {
     copy_load.push_back(own_load[size_of(item)] / count[size_of(item)]);
   }
