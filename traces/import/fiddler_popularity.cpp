@@ -1,5 +1,6 @@
 // Fiddler's expert popularity of Mixtral: {"total_input_tokens": T, "expert_popularity": [[...]]},
-// one list of counts per layer.
+// one list of counts per layer. The counts cover more tokens than T (about 1.5 times), so the
+// number of tokens is taken from the counts.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -77,9 +78,10 @@ ImportReport import_fiddler(const ImportJob& job) {
   }
   ImportReport report;
   report.model = model_name(job, "");
+  report.notes = {"tokens = choices / top-k; the file's total_input_tokens is not what it counts"};
   TraceHeader header;
   header.model = report.model;
-  header.provenance = "imported from Fiddler's expert popularity";
+  header.provenance = "imported from Fiddler's expert popularity; " + report.notes[0];
   header.top_k = k;
   report.rows = histograms.write(job.out, header);
   return report;

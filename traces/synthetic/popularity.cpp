@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kMostRejections = 24;  // then the rest is drawn by a scan: same law, bounded time
 constexpr int kTokensPerShuffle = 16;
+constexpr std::int64_t kFewTokens = 64;  // drawn one by one: the spread of the rest would be coarse
 
 // Distribution of the number of arrivals, cut at k: entry j is P(j have arrived), j < k.
 void add_arrival(std::vector<double>& arrived, double p) {
@@ -271,6 +272,16 @@ std::vector<double> inclusion_from_counts(std::span<const std::int64_t> counts, 
 void draw_counts(std::span<const double> inclusion, int k, std::int64_t tokens,
                  RandomStream& random, std::int64_t* out) {
   const std::size_t n = inclusion.size();
+  if (tokens <= kFewTokens) {
+    std::fill(out, out + n, 0);
+    InclusionDraw draw(inclusion);
+    std::vector<std::uint16_t> chosen(static_cast<std::size_t>(k));
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      draw.draw(random, chosen.data());
+      for (const std::uint16_t e : chosen) ++out[e];
+    }
+    return;
+  }
   std::int64_t left = tokens * k;
   double variance = 0;
   for (std::size_t e = 0; e < n; ++e) {

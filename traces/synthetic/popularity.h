@@ -76,11 +76,12 @@ class InclusionDraw {
 // than k experts have a count above 0. REQUIRES: counts >= 0.
 std::vector<double> inclusion_from_counts(std::span<const std::int64_t> counts, int k);
 
-// How many of `tokens` tokens choose each expert, without drawing them: adds to nothing, writes
-// out[e]. Exact total tokens * k, 0 <= out[e] <= tokens. Each count is drawn as the binomial it
-// is (by inversion below a mean of 16, else the rounded normal), then what the total is off is
-// spread by variance, which is the normal law conditioned on its total. An approximation:
-// dependence between experts is only that of the total.
+// How many of `tokens` tokens choose each expert: writes out[e], exact total tokens * k, 0 <=
+// out[e]
+// <= tokens. Up to 64 tokens are drawn with InclusionDraw. Above, each count is drawn as the
+// binomial it is (by inversion below a mean of 16, else the rounded normal), then what the total is
+// off is spread by variance, which is the normal law conditioned on its total. An approximation:
+// dependence between experts is only that of the total. REQUIRES: inclusion sums to k.
 void draw_counts(std::span<const double> inclusion, int k, std::int64_t tokens,
                  RandomStream& random, std::int64_t* out);
 
