@@ -1,0 +1,103 @@
+#include "sim/workloads/block_costs.h"
+
+#include <algorithm>
+
+namespace sim {
+namespace {
+
+double least_seconds(Flops flops, Bytes bytes, DType dtype, const Device& device) {
+  return std::max(flops.count() / peak_rate(device, dtype).count(),
+                  static_cast<double>(bytes.count()) / device.memory_bandwidth.count());
+}
+
+}  // namespace
+
+std::int32_t CostLedger::line(const std::string& kernel, const std::string& device,
+                              const KernelCost& cost) {
+  const auto key = std::make_tuple(kernel, device, static_cast<int>(cost.label),
+                                   std::string(cost.source), cost.in_range);
+  const auto [at, added] = index_.try_emplace(key, static_cast<std::int32_t>(lines_.size()));
+  if (added)
+    lines_.push_back(
+        {kernel, device, cost.label, std::string(cost.source), cost.in_range, Duration(0)});
+  return at->second;
+}
+
+BlockCosts::BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger)
+    : model_(model), costs_(costs), ledger_(ledger) {
+  for (std::size_t l = 0; l < model.layers.size(); ++l) {
+    std::size_t first = 0;
+    while (!(model.layers[first] == model.layers[l])) ++first;
+    same_as_.push_back(static_cast<int>(first));
+  }
+}
+
+BlockCosts::Key BlockCosts::key_of(int layer, int block, int part, const TokenBatch& batch, int tp,
+                                   const Device& device, int sms) {
+  return {layer,
+          block,
+          part * 2 + (batch.phase == Phase::kDecode ? 1 : 0),
+          batch.tokens,
+          batch.sequences,
+          batch.attended_pairs,
+          batch.kv_tokens_read,
+          batch.max_context,
+          batch.logit_rows,
+          tp,
+          &device,
+          sms};
+}
+
+const std::vector<PricedKernel>& BlockCosts::priced(const Key& key,
+                                                    const std::vector<Operator>& operators,
+                                                    const Device& device, int sms) {
+  std::vector<PricedKernel> kernels;
+  kernels.reserve(operators.size());
+  for (const Operator& op : operators) {
+    const KernelCost cost = costs_.cost(op, device, sms);
+    kernels.push_back(
+        {op.kind, cost.time, ledger_.line(op.name, device.name, cost),
+         least_seconds(op.flops, op.weight_bytes + op.activation_bytes, op.compute, device)});
+  }
+  return cache_.emplace(key, std::move(kernels)).first->second;
+}
+
+const std::vector<PricedKernel>& BlockCosts::block(int layer, int block, BlockPart part,
+                                                   const TokenBatch& batch, int tp,
+                                                   const Device& device, int sms) {
+  const int same = same_as_[static_cast<std::size_t>(layer)];
+  const Key key = key_of(same, block, static_cast<int>(part), batch, tp, device, sms);
+  const auto known = cache_.find(key);
+  if (known != cache_.end()) return known->second;
+  return priced(key, block_operators(model_, same, block, part, batch, tp), device, sms);
+}
+
+const std::vector<PricedKernel>& BlockCosts::input(const TokenBatch& batch, int tp,
+                                                   const Device& device) {
+  const Key key = key_of(-1, 0, 0, batch, tp, device, device.sms);
+  const auto known = cache_.find(key);
+  return known != cache_.end()
+             ? known->second
+             : priced(key, input_operators(model_, batch, tp), device, device.sms);
+}
+
+const std::vector<PricedKernel>& BlockCosts::output(const TokenBatch& batch, int tp,
+                                                    const Device& device) {
+  const Key key = key_of(-1, 1, 0, batch, tp, device, device.sms);
+  const auto known = cache_.find(key);
+  return known != cache_.end()
+             ? known->second
+             : priced(key, output_operators(model_, batch, tp), device, device.sms);
+}
+
+PricedKernel BlockCosts::experts(BlockId block, std::span<const std::int64_t> rows,
+                                 const Device& device, int sms) {
+  const ExpertFfn ffn = expert_ffn(model_, block, rows, 1);
+  const KernelCost cost = costs_.cost(ffn, device, sms);
+  return {OperatorKind::kExperts, cost.time, ledger_.line("experts", device.name, cost),
+
+          least_seconds(flops_of(ffn), weight_bytes_of(ffn) + activation_bytes_of(ffn), ffn.compute,
+                        device)};
+}
+
+}  // namespace sim

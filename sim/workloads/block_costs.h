@@ -1,0 +1,77 @@
+// Prices the kernels of a block once per distinct (block, batch, device) and remembers: ranks and
+// layers repeat.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "models/cost_model.h"
+#include "models/moe_model.h"
+#include "models/operators.h"
+
+namespace sim {
+
+struct PricedKernel {
+  OperatorKind kind = OperatorKind::kNorm;
+  Duration time{};
+  std::int32_t ledger = -1;  // line of the CostLedger
+  double least_s = 0;  // no device of this kind can be faster: flops at peak, bytes at HBM peak
+};
+
+// Whose word the time of a run rests on: one line per (kernel, device type, label, source, inside
+// the calibrated range).
+class CostLedger {
+ public:
+  struct Line {
+    std::string kernel;
+    std::string device;
+    CostLabel label = CostLabel::kRoofline;
+    std::string source;
+    bool in_range = true;
+    Duration total{};
+  };
+  std::int32_t line(const std::string& kernel, const std::string& device, const KernelCost& cost);
+  void book(std::int32_t line, Duration time) {
+    lines_[static_cast<std::size_t>(line)].total += time;
+  }
+  const std::vector<Line>& lines() const { return lines_; }
+
+ private:
+  std::map<std::tuple<std::string, std::string, int, std::string, bool>, std::int32_t> index_;
+  std::vector<Line> lines_;
+};
+
+class BlockCosts {
+ public:
+  // Keeps references.
+  BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger);
+
+  void clear() { cache_.clear(); }  // once per step: contexts grow, so batches do not come back
+  const std::vector<PricedKernel>& block(int layer, int block, BlockPart part,
+                                         const TokenBatch& batch, int tp, const Device& device,
+                                         int sms);
+  const std::vector<PricedKernel>& input(const TokenBatch& batch, int tp, const Device& device);
+  const std::vector<PricedKernel>& output(const TokenBatch& batch, int tp, const Device& device);
+  PricedKernel experts(BlockId block, std::span<const std::int64_t> rows, const Device& device,
+                       int sms);
+
+ private:
+  // Layers that are equal share their prices: the first equal one stands for them.
+  using Key = std::tuple<int, int, int, std::int64_t, std::int64_t, double, double, double,
+                         std::int64_t, int, const Device*, int>;
+  const std::vector<PricedKernel>& priced(const Key& key, const std::vector<Operator>& operators,
+                                          const Device& device, int sms);
+  static Key key_of(int layer, int block, int part, const TokenBatch& batch, int tp,
+                    const Device& device, int sms);
+
+  const MoeModel& model_;
+  const CostModel& costs_;
+  CostLedger& ledger_;
+  std::vector<int> same_as_;  // per layer
+  std::map<Key, std::vector<PricedKernel>> cache_;
+};
+
+}  // namespace sim

@@ -1,0 +1,74 @@
+// Prefill and decode: steps one after another, every rank starting the next one together.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/memory.h"
+#include "sim/core/event_loop.h"
+#include "sim/workloads/inference_step.h"
+
+namespace sim {
+
+// A whole number or one drawn per sequence, uniformly from least to most (both included).
+struct LengthSpec {
+  std::int64_t least = 0;
+  std::int64_t most = 0;
+  double mean() const { return (static_cast<double>(least) + static_cast<double>(most)) / 2; }
+};
+
+struct InferenceWorkload {
+  Phase phase = Phase::kDecode;
+  std::int64_t tokens_per_gpu =
+      0;  // decode: sequences a rank holds; prefill: prompt tokens a rank takes per step
+  LengthSpec length;  // decode: context at the first step; prefill: prompt tokens
+  int steps = 1;
+  int routing_step_offset = 0;  // the routing source's step of step 0
+  std::uint64_t seed = 0;
+};
+
+struct StepResult {
+  int step = 0;
+  Time start;
+  Time end;
+  CauseVector causes{};
+  StepFacts facts;
+};
+
+// The sequences of every rank in a step. Decode: tokens_per_gpu sequences per rank, each one token
+// longer per step. Prefill: prompts until tokens_per_gpu are reached; the last one is cut to fit.
+// When the routing has its own number of tokens per rank (`tokens`, not empty), that many.
+std::vector<RankSequences> make_sequences(const InferenceWorkload& workload, int ranks, int step,
+                                          const std::vector<std::int64_t>& tokens);
+
+// Named memory items of one rank at the end of the run. `devices` of the rank are in the setup.
+std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const InferenceWorkload& workload,
+                                    int rank, Bytes framework_reserve);
+
+// Runs all steps on the loop; `on_step` is called as each one ends, before the next one begins.
+class InferenceRun {
+ public:
+  InferenceRun(const InferenceWorkload& workload, const InferenceSetup& setup, EventLoop& loop,
+               TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing,
+               CostLedger& ledger, InferenceStep::Traffic traffic,
+               std::function<void(const StepResult&)> on_step);
+  void run();  // throws Error when something never ends
+
+ private:
+  void begin(int step);
+
+  const InferenceWorkload& workload_;
+  const InferenceSetup& setup_;
+  EventLoop& loop_;
+  TaskGraph& graph_;
+  RoutingSource& routing_;
+  InferenceStep builder_;
+  std::function<void(const StepResult&)> on_step_;
+  std::unique_ptr<StepFacts> pending_facts_;  // of the step under way
+  int finished_ = 0;
+};
+
+}  // namespace sim

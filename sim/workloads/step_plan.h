@@ -1,0 +1,74 @@
+// What one inference step is made of, before it becomes tasks: the values that a workload is given
+// once, and those of a step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/cost_model.h"
+#include "models/device.h"
+#include "models/moe_model.h"
+#include "models/operators.h"
+#include "sim/policies/collectives/cluster_network.h"
+#include "sim/policies/collectives/exchange.h"
+#include "sim/policies/placement/placement.h"
+#include "sim/policies/placement/replica_split.h"
+#include "sim/workloads/parallel.h"
+#include "topologies/cluster.h"
+#include "traces/routing.h"
+
+namespace sim {
+
+// How kernels reach the device.
+enum class LaunchMode { kGraph, kEager };
+
+struct HostSpec {
+  LaunchMode launch = LaunchMode::kGraph;
+  Duration gap{};         // between two kernels of one stream
+  Duration per_launch{};  // eager: the host's time per kernel
+  Duration per_step{};    // the host's time before the first kernel of a step
+};
+
+// What may run beside dispatch and combine.
+enum class Overlap { kNone, kSharedExperts };
+
+// Which part of the model a step runs.
+struct ModelPart {
+  int first_layer = 0;
+  int end_layer = 0;
+  bool only_routed_blocks = false;  // of these layers: `parts: moe`
+  bool ends = true;                 // embedding, LM head and sampling too
+};
+
+struct InferenceSetup {
+  const MoeModel& model;
+  const Cluster& cluster;
+  std::vector<const Device*> devices;  // per rank
+  const CostModel& costs;
+  ParallelLayout layout;
+  ModelPart part;
+  const ExchangeAlgorithm* exchange = nullptr;
+  StartupCost dispatch_cost;
+  StartupCost combine_cost;
+  int communication_sms = 0;
+  DType dispatch_dtype = DType::kBf16;
+  DType combine_dtype = DType::kBf16;
+  HostSpec host;
+  Overlap overlap = Overlap::kNone;
+  const ReplicaSplit* split = nullptr;
+  std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
+};
+
+// What a rank holds in a step: one entry per sequence.
+struct RankSequences {
+  std::vector<std::int64_t> new_tokens;  // decode 1 each, prefill the prompt's tokens
+  std::vector<std::int64_t> context;     // tokens attended to, the new ones included
+};
+
+// The batch of a TP group: its ranks' sequences together.
+TokenBatch batch_of(Phase phase, const std::vector<RankSequences>& ranks, int first, int count);
+
+}  // namespace sim
