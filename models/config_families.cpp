@@ -169,7 +169,9 @@ void read_sizes(const ConfigFields& config, MoeModel& model, bool tied_by_defaul
 std::int64_t read_layer_count(const ConfigFields& config, std::string_view key) {
   const std::int64_t layers = config.count(key);
   if (layers >= 1 && layers <= kMostLayers) return layers;
-  config.mistake(key, fmt::format("'{}' must lie between 1 and {}", key, kMostLayers));
+  if (config.has(key)) {
+    config.mistake(key, fmt::format("'{}' must lie between 1 and {}", key, kMostLayers));
+  }
   return 1;
 }
 

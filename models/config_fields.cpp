@@ -75,11 +75,12 @@ std::size_t offset_of(std::string_view text, const std::vector<std::string>& pat
   return 0;
 }
 
-// What nlohmann says, without its own prefix and position.
+// What nlohmann says, without its own prefix, position and copy of the text.
 std::string reason_of(const std::string& what) {
   const std::size_t column = what.find("column ");
   const std::size_t colon = what.find(": ", column == std::string::npos ? 0 : column);
-  return colon == std::string::npos ? what : what.substr(colon + 2);
+  const std::string reason = colon == std::string::npos ? what : what.substr(colon + 2);
+  return reason.substr(0, reason.find("; last read"));
 }
 
 }  // namespace
@@ -149,8 +150,14 @@ void ConfigFields::mistake(std::string_view key, std::string message, std::strin
   std::vector<std::string> path = path_;
   if (find(key) != nullptr) path.emplace_back(key);
   const std::size_t offset = path.empty() ? 0 : offset_of(file_->text, path);
-  file_->mistakes.add(place_at(file_->name, file_->text, offset), std::move(message),
-                      std::move(hint));
+  const Place place = place_at(file_->name, file_->text, offset);
+  for (const Mistake& known : file_->mistakes.list()) {  // several readers ask for one field
+    if (known.place.line == place.line && known.place.column == place.column &&
+        known.message == message) {
+      return;
+    }
+  }
+  file_->mistakes.add(place, std::move(message), std::move(hint));
 }
 
 void ConfigFields::note(std::string text) const {

@@ -39,21 +39,24 @@ Device read(YamlDocument& document) {
   for (const DType dtype : kMultiplied) {
     const bool required = dtype == DType::kBf16 || dtype == DType::kFp32;
     if (!required && !peak.has(to_text(dtype))) continue;
-    const FlopRate rate = peak.flop_rate(to_text(dtype));
-    if (mistakes.empty() && rate <= FlopRate(0)) {
+    const std::size_t before = mistakes.list().size();
+    device.peak[dtype] = peak.flop_rate(to_text(dtype));
+    if (mistakes.list().size() == before && device.peak[dtype] <= FlopRate(0)) {
       peak.mistake(to_text(dtype), "a peak must be above 0");
     }
-    device.peak[dtype] = rate;
   }
   peak.finish();
   YamlMap memory = root.map("memory");
+  const std::size_t before = mistakes.list().size();
   device.memory_bandwidth = memory.bandwidth("bandwidth");
   device.memory_capacity = memory.bytes("capacity");
-  if (mistakes.empty() && device.memory_bandwidth <= Bandwidth(0)) {
-    memory.mistake("bandwidth", "a bandwidth must be above 0");
-  }
-  if (mistakes.empty() && device.memory_capacity <= Bytes(0)) {
-    memory.mistake("capacity", "a capacity must be above 0");
+  if (mistakes.list().size() == before) {
+    if (device.memory_bandwidth <= Bandwidth(0)) {
+      memory.mistake("bandwidth", "a bandwidth must be above 0");
+    }
+    if (device.memory_capacity <= Bytes(0)) {
+      memory.mistake("capacity", "a capacity must be above 0");
+    }
   }
   memory.finish();
   read_efficiency(root.map("efficiency"), device);

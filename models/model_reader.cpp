@@ -86,7 +86,9 @@ Block read_block(const YamlNode& node, const std::string& name, Mistakes& mistak
   YamlMap map(node, fmt::format("block '{}'", name), mistakes);
   std::vector<std::string> kinds = {"ffn"};
   for (const auto& entry : kAttentionKinds) kinds.emplace_back(entry.second);
+  const std::size_t before = mistakes.list().size();
   const std::string kind = map.choice("kind", kinds);
+  if (mistakes.list().size() > before) return {};  // the other keys depend on it
   Block block;
   block.norms = map.count_or("norms", 1, {0, 16});
   Reader reader(map);
