@@ -108,6 +108,41 @@ TEST(Popularity, GroupRaceWithoutALimitIsSuccessiveSampling) {
   }
 }
 
+// The race draws only the arrivals that matter; the obvious way scores every expert.
+TEST(Popularity, GroupLimitEqualsScoringEveryExpert) {
+  const std::vector<double> weights = zipf_weights(24, 1);
+  constexpr int kTokens = 60000;
+  std::vector<double> race(24, 0);
+  std::vector<double> obvious(24, 0);
+  TokenDraw draw(weights, 5, GroupLimit{6, 2});
+  RandomStream random(5, "test");
+  std::array<std::uint16_t, 5> chosen{};
+  for (int t = 0; t < kTokens; ++t) {
+    draw.draw(random, chosen.data());
+    for (const std::uint16_t e : chosen) ++race[e];
+    std::vector<double> score;
+    for (const double w : weights) score.push_back(std::log(w) - std::log(random.exponential()));
+    std::vector<std::pair<double, std::size_t>> groups;
+    for (std::size_t g = 0; g < 6; ++g) {
+      std::vector<double> of(score.begin() + static_cast<long>(4 * g),
+                             score.begin() + static_cast<long>(4 * g + 4));
+      std::sort(of.rbegin(), of.rend());
+      groups.emplace_back(-(of[0] + of[1]), g);
+    }
+    std::sort(groups.begin(), groups.end());
+    std::vector<std::pair<double, std::size_t>> left;
+    for (std::size_t i = 0; i < 8; ++i) {
+      const std::size_t e = 4 * groups[i / 4].second + i % 4;
+      left.emplace_back(-score[e], e);
+    }
+    std::sort(left.begin(), left.end());
+    for (std::size_t i = 0; i < 5; ++i) ++obvious[left[i].second];
+  }
+  for (std::size_t e = 0; e < 24; ++e) {
+    EXPECT_NEAR(race[e], obvious[e], 5 * std::sqrt(2 * obvious[e])) << e;
+  }
+}
+
 TEST(Popularity, InclusionDrawKeepsEveryShare) {
   const std::vector<double> inclusion =
       inclusion_from_counts(std::vector<std::int64_t>{900, 500, 300, 200, 100, 0}, 2);
@@ -288,6 +323,32 @@ TEST(Synthetic, WrittenRequestsRepeatTheirNeighbours) {
       reader.header().provenance,
       "synthetic, not recorded from a model: Zipf(0.8) draw weights, seed 3; with probability "
       "0.5 a token keeps the experts of the token before it in its request, layer by layer");
+}
+
+// traces/samples/zipf-24x32-top4.moetrace is what the README says: made again, it is the same.
+TEST(Synthetic, TheSampleCanBeMadeAgain) {
+  const TempFile file("a.moetrace");
+  SyntheticSpec spec;
+  spec.exponent = 0.5;
+  SyntheticTrace trace;
+  trace.model = "zipf-24x32-top4";
+  trace.experts.assign(24, 32);
+  trace.top_k = 4;
+  trace.requests = 64;
+  trace.min_positions = 16;
+  trace.max_positions = 48;
+  trace.repeat = 0.3;
+  write_synthetic(spec, trace, 7, file.path());
+  TraceReader made(file.path());
+  TraceReader sample(std::string(MOE_SOURCE_DIR) + "/traces/samples/zipf-24x32-top4.moetrace");
+  EXPECT_EQ(made.header(), sample.header());
+  ASSERT_EQ(made.index().rows, 2071);
+  ASSERT_EQ(sample.index().rows, 2071);
+  const TokenChunk a = made.read_chunk(0);
+  const TokenChunk b = sample.read_chunk(0);
+  EXPECT_EQ(a.request, b.request);
+  EXPECT_EQ(a.position, b.position);
+  EXPECT_EQ(a.choices, b.choices);
 }
 
 TEST(Synthetic, FileTakesAtMostAByteAndAFifthPerChoice) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -145,84 +146,112 @@ TokenDraw::TokenDraw(std::vector<double> weights, int k, std::optional<GroupLimi
     : weights_(std::move(weights)),
       table_(weights_),
       k_(k),
-      groups_(groups),
+      limit_(groups),
       taken_(weights_.size(), 0) {
   SIM_CHECK(k_ > 0 && static_cast<std::size_t>(k_) <= weights_.size(), "k experts are drawn");
-  if (groups_) {
-    for (const double w : weights_) log_weights_.push_back(std::log(w));
-    scores_.resize(weights_.size());
+  if (!limit_) return;
+  const std::size_t size = weights_.size() / static_cast<std::size_t>(limit_->groups);
+  for (std::size_t first = 0; first < weights_.size(); first += size) {
+    const std::span<const double> part(weights_.data() + first, size);
+    groups_.push_back({AliasTable(part), first, std::accumulate(part.begin(), part.end(), 0.0)});
   }
 }
 
+void TokenDraw::start_token() {
+  if (++token_ != 0) return;
+  std::fill(taken_.begin(), taken_.end(), 0);  // the counter has wrapped: forget every mark
+  token_ = 1;
+}
+
 void TokenDraw::draw(RandomStream& random, std::uint16_t* out) {
-  if (groups_) {
+  start_token();
+  if (limit_) {
     draw_race(random, out);
     return;
   }
-  if (++token_ == 0) {  // the counter has wrapped: forget every mark
-    std::fill(taken_.begin(), taken_.end(), 0);
-    token_ = 1;
-  }
   for (int i = 0; i < k_; ++i) {
-    std::size_t expert = table_.draw(random);
-    int rejections = 0;
-    while (taken_[expert] == token_ && ++rejections < kMostRejections) {
-      expert = table_.draw(random);
-    }
-    if (taken_[expert] == token_) expert = draw_remaining(random);
+    const std::size_t expert = draw_untaken(table_, 0, random);
     taken_[expert] = token_;
     out[i] = static_cast<std::uint16_t>(expert);
   }
 }
 
-std::uint16_t TokenDraw::draw_remaining(RandomStream& random) {
+double TokenDraw::untaken_weight(std::size_t first, std::size_t size) const {
   double left = 0;
-  for (std::size_t e = 0; e < weights_.size(); ++e) left += taken_[e] == token_ ? 0 : weights_[e];
-  double u = random.uniform() * left;
-  std::size_t last = 0;
-  for (std::size_t e = 0; e < weights_.size(); ++e) {
+  for (std::size_t e = first; e < first + size; ++e) left += taken_[e] == token_ ? 0 : weights_[e];
+  return left;
+}
+
+// One expert in proportion to the weights of those not taken: by rejection, and after some of them
+// by a scan.
+std::size_t TokenDraw::draw_untaken(const AliasTable& table, std::size_t first,
+                                    RandomStream& random) {
+  for (int i = 0; i < kMostRejections; ++i) {
+    const std::size_t expert = first + table.draw(random);
+    if (taken_[expert] != token_) return expert;
+  }
+  double u = random.uniform() * untaken_weight(first, table.size());
+  std::size_t last = first;
+  for (std::size_t e = first; e < first + table.size(); ++e) {
     if (taken_[e] == token_) continue;
     last = e;
     u -= weights_[e];
     if (u < 0) break;
   }
-  return static_cast<std::uint16_t>(last);
+  return last;
+}
+
+// The group's next arrival: after an exponential time with the rate of all that are left.
+void TokenDraw::arrive(Group& group, RandomStream& random) {
+  const std::size_t size = group.table.size();
+  if (group.arrived == size) {
+    group.next_time = std::numeric_limits<double>::infinity();
+    return;
+  }
+  // Differences lose digits when little is left: then the rest is added up anew.
+  if (group.left < 1e-6 * group.total) group.left = untaken_weight(group.first, size);
+  group.time += random.exponential() / group.left;
+  group.next = draw_untaken(group.table, group.first, random);
+  group.next_time = group.time;
+  taken_[group.next] = token_;
+  group.left -= weights_[group.next];
+  ++group.arrived;
 }
 
 void TokenDraw::draw_race(RandomStream& random, std::uint16_t* out) {
-  const std::size_t n = weights_.size();
-  const std::size_t per_group = n / static_cast<std::size_t>(groups_->groups);
-  for (std::size_t e = 0; e < n; ++e) {
-    // -ln(E) of a standard exponential E is a standard Gumbel.
-    scores_[e] = log_weights_[e] - std::log(random.exponential() + 1e-300);
-  }
   order_.clear();
-  for (int g = 0; g < groups_->groups; ++g) {
-    const auto begin = scores_.begin() + static_cast<long>(static_cast<std::size_t>(g) * per_group);
-    double best = -1e300;
-    double second = -1e300;
-    for (auto s = begin; s != begin + static_cast<long>(per_group); ++s) {
-      if (*s > best) {
-        second = best;
-        best = *s;
-      } else if (*s > second) {
-        second = *s;
-      }
+  early_.clear();
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    Group& group = groups_[g];
+    group.left = group.total;
+    group.time = 0;
+    group.arrived = 0;
+    arrive(group, random);
+    early_.emplace_back(group.next_time, group.next);
+    double score = group.next_time;
+    if (group.table.size() > 1) {
+      arrive(group, random);
+      score *= group.next_time;
     }
-    order_.emplace_back(per_group > 1 ? -(best + second) : -best, g);
+    order_.emplace_back(score, g);
   }
   std::sort(order_.begin(), order_.end());
-  std::vector<std::pair<double, int>> racing;
-  for (int i = 0; i < groups_->limit; ++i) {
-    const std::size_t begin =
-        static_cast<std::size_t>(order_[static_cast<std::size_t>(i)].second) * per_group;
-    for (std::size_t e = begin; e < begin + per_group; ++e) {
-      racing.emplace_back(-scores_[e], static_cast<int>(e));
-    }
-  }
-  std::partial_sort(racing.begin(), racing.begin() + k_, racing.end());
+  order_.resize(static_cast<std::size_t>(limit_->limit));
+  // Merge the races of the groups that stay: each shows its first arrival, then its second, ...
   for (int i = 0; i < k_; ++i) {
-    out[i] = static_cast<std::uint16_t>(racing[static_cast<std::size_t>(i)].second);
+    double best_time = std::numeric_limits<double>::infinity();
+    std::size_t best = 0;
+    for (const auto& [score, g] : order_) {
+      if (early_[g].first < best_time) {
+        best_time = early_[g].first;
+        best = g;
+      }
+    }
+    Group& group = groups_[best];
+    out[i] = static_cast<std::uint16_t>(early_[best].second);
+    const bool waiting = group.next != early_[best].second;
+    if (!waiting) arrive(group, random);
+    early_[best] = {group.next_time, group.next};
   }
 }
 

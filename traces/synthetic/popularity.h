@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "sim/core/random.h"
@@ -27,7 +28,8 @@ std::vector<double> inclusion_probabilities(std::span<const double> weights, int
 // DeepSeek-V3's node-limited routing: experts lie in `groups` equal groups, a group's score is the
 // sum of its two best experts' scores, and only the `limit` best groups stay in the race
 // (arXiv 2412.19437, section 2.1.2; two is its top-k over limit). Scores here are log weight +
-// Gumbel noise.
+// Gumbel noise, that is -ln of the arrival time of a race with rates w: a group's score is -ln of
+// the product of its two first arrivals, so only arrivals that matter are drawn.
 struct GroupLimit {
   int groups = 1;
   int limit = 1;
@@ -40,18 +42,32 @@ class TokenDraw {
   void draw(RandomStream& random, std::uint16_t* out);  // writes k distinct experts
 
  private:
+  // One group's race, seen up to its first `arrived` arrivals.
+  struct Group {
+    AliasTable table;
+    std::size_t first = 0;  // its experts are first .. first + size
+    double total = 0;       // weight of all its experts
+    double left = 0;        // of those that have not arrived yet
+    double time = 0;        // of the last arrival
+    std::size_t arrived = 0;
+    double next_time = 0;  // the arrival that waits to be taken
+    std::size_t next = 0;
+  };
+  void start_token();
   void draw_race(RandomStream& random, std::uint16_t* out);
-  std::uint16_t draw_remaining(RandomStream& random);
+  void arrive(Group& group, RandomStream& random);
+  std::size_t draw_untaken(const AliasTable& table, std::size_t first, RandomStream& random);
+  double untaken_weight(std::size_t first, std::size_t size) const;
 
   std::vector<double> weights_;
   AliasTable table_;
   int k_;
-  std::optional<GroupLimit> groups_;
+  std::optional<GroupLimit> limit_;
   std::vector<std::uint32_t> taken_;  // the token that took this expert last
   std::uint32_t token_ = 0;
-  std::vector<double> log_weights_;
-  std::vector<double> scores_;
-  std::vector<std::pair<double, int>> order_;
+  std::vector<Group> groups_;
+  std::vector<std::pair<double, std::size_t>> order_;  // (first * second arrival, group)
+  std::vector<std::pair<double, std::size_t>> early_;  // first arrivals of every group
 };
 
 // Draws tokens with given inclusion probabilities (sum k, each <= 1): systematic sampling over an
