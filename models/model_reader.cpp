@@ -44,6 +44,7 @@ class Reader {
             const std::array<std::pair<Value, std::string_view>, size>& table) {
     if (!map_.has(key)) return;
     std::vector<std::string> names;
+    names.reserve(size);
     for (const auto& entry : table) names.emplace_back(entry.second);
     const std::string word = map_.choice(key, names);
     for (const auto& [meaning, name] : table) {

@@ -22,7 +22,7 @@ class Checker {
  public:
   explicit Checker(std::vector<std::string>& out) : out_(out) {}
   void at(std::string where) { where_ = std::move(where); }
-  void add(std::string message) { out_.push_back(where_ + message); }
+  void add(const std::string& message) { out_.push_back(where_ + message); }
   // `value` must lie in [least, most].
   bool range(std::string_view what, std::int64_t value, std::int64_t least, std::int64_t most) {
     if (value >= least && value <= most) return true;

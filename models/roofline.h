@@ -12,8 +12,9 @@
 //
 // Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009. The tile of 64 rows is the
 // M of Hopper's warp-group MMA and DeepGEMM's smallest tile; kernels choose 16 to 128.
-// Valid: large kernels of a well-tuned library. Against measured expert GEMMs a pure roofline is
-// off by 64 % (median) to 91 % (90th percentile) of the time; a fitted table should replace it.
+// Valid: large kernels of a well-tuned library. Against DeepGEMM on H800 (InferSim's tables, 71
+// rows) it is 19 % too short in the median; against slower kernels (Triton, weight-only formats)
+// data-sheet rooflines miss 64 % in the median. A fitted table should replace it.
 // Ignores: launch latency, waves over SMs, tile shapes, L2, fewer SMs pulling less bandwidth,
 // kernels that reach neither roof (small attention, routing, weight-only formats).
 #pragma once

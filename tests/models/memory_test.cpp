@@ -23,16 +23,16 @@ TEST(Memory, TinyModelByHand) {
   WeightShare share = whole_model(model, 1, 2);
   EXPECT_EQ(share.expert_slots, 2);
   const auto items = weight_memory(model, share);
-  EXPECT_EQ(item(items, "weights: embedding"), Bytes(32 * 8 * 2));
-  EXPECT_EQ(item(items, "weights: lm_head"), Bytes(32 * 8 * 2));
-  EXPECT_EQ(item(items, "weights: attention"), Bytes(384 * 2));
-  EXPECT_EQ(item(items, "weights: dense_ffn"), Bytes(384 * 2));
-  EXPECT_EQ(item(items, "weights: routed_experts"), Bytes(2 * 144 * 2));
-  EXPECT_EQ(item(items, "weights: shared_experts"), Bytes(144 * 2));
-  EXPECT_EQ(total(items), Bytes(2 * (parameter_count(model).total() - 2 * 144)));
+  EXPECT_EQ(item(items, "weights: embedding"), testing::amount(32 * 8 * 2));
+  EXPECT_EQ(item(items, "weights: lm_head"), testing::amount(32 * 8 * 2));
+  EXPECT_EQ(item(items, "weights: attention"), testing::amount(384 * 2));
+  EXPECT_EQ(item(items, "weights: dense_ffn"), testing::amount(384 * 2));
+  EXPECT_EQ(item(items, "weights: routed_experts"), testing::amount(2 * 144 * 2));
+  EXPECT_EQ(item(items, "weights: shared_experts"), testing::amount(144 * 2));
+  EXPECT_EQ(total(items), testing::amount(2 * (parameter_count(model).total() - 288)));
   share.embedding = share.head = false;
   share.end_layer = 1;
-  EXPECT_EQ(total(weight_memory(model, share)), Bytes(2 * (192 + 384 + 16)));
+  EXPECT_EQ(total(weight_memory(model, share)), testing::amount(2 * (192 + 384 + 16)));
   EXPECT_EQ(whole_model(model, 1, 3, 1).expert_slots, 2);
 }
 
@@ -54,16 +54,19 @@ TEST(Memory, BytesPerTokenOfTheCacheArePublished) {
 TEST(Memory, CacheOfSequencesWindowsAndStates) {
   const MoeModel v3 = read_model(kCatalog + "deepseek-v3.yaml");
   const std::vector<std::int64_t> contexts = {1000, 3000};
-  EXPECT_EQ(total(kv_memory(v3, contexts, 8, 0, 61)), Bytes(4000 * 70272));  // whole on every rank
+  EXPECT_EQ(total(kv_memory(v3, contexts, 8, 0, 61)),
+            testing::amount(4000 * 70272));  // whole on every rank
   const MoeModel oss = read_model(kCatalog + "gpt-oss-20b.yaml");
-  const std::int64_t layer = 2 * 8 * 64 * 2;  // 12 layers keep 128 tokens, 12 all
-  EXPECT_EQ(total(kv_memory(oss, contexts, 1, 0, 24)), Bytes(12 * layer * (2 * 128 + 4000)));
+  constexpr std::int64_t layer = std::int64_t{2} * 8 * 64 * 2;  // 12 layers keep 128 tokens, 12 all
+  EXPECT_EQ(total(kv_memory(oss, contexts, 1, 0, 24)),
+            testing::amount(12 * layer * (2 * 128 + 4000)));
   EXPECT_EQ(total(kv_memory(oss, contexts, 8, 0, 24)) * 8,
             total(kv_memory(oss, contexts, 1, 0, 24)));
   EXPECT_EQ(total(kv_memory(oss, contexts, 16, 0, 24)), total(kv_memory(oss, contexts, 8, 0, 24)));
   const MoeModel jamba = read_model(kCatalog + "jamba-mini.yaml");
   const auto items = kv_memory(jamba, contexts, 1, 0, 32);
-  EXPECT_EQ(item(items, "recurrent states"), Bytes(2 * 28 * (8192 * 16 * 4 + 8192 * 3 * 2)));
+  EXPECT_EQ(item(items, "recurrent states"),
+            testing::amount(2 * 28 * (8192 * 16 * 4 + 8192 * 3 * 2)));
 }
 
 TEST(Memory, CheckpointSizesArePublished) {
@@ -83,7 +86,7 @@ TEST(Memory, ActivationsGrowWithTokens) {
   EXPECT_GT(total(activation_memory(model, 256, 128, 1)), small);
   EXPECT_LT(total(activation_memory(model, 128, 128, 8)), small);
   EXPECT_EQ(item(activation_memory(model, 128, 16, 1), "activations: logits"),
-            Bytes(16 * 129280 * 4));
+            testing::amount(16 * 129280 * 4));
   EXPECT_TRUE(activation_memory(model, 0, 0, 1).empty());
 }
 

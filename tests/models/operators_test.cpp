@@ -29,7 +29,7 @@ TokenBatch prefill(std::int64_t sequences, std::int64_t prompt) {
   batch.tokens = sequences * prompt;
   batch.sequences = batch.logit_rows = sequences;
   batch.attended_pairs =
-      static_cast<double>(sequences) * static_cast<double>(prompt * (prompt + 1) / 2);
+      static_cast<double>(sequences) * static_cast<double>(prompt * (prompt + 1)) / 2;
   batch.kv_tokens_read = static_cast<double>(batch.tokens);
   batch.max_context = static_cast<double>(prompt);
   return batch;
@@ -45,6 +45,7 @@ const Operator& named(const std::vector<Operator>& operators, const std::string&
 
 std::vector<std::string> names(const std::vector<Operator>& operators) {
   std::vector<std::string> result;
+  result.reserve(operators.size());
   for (const Operator& op : operators) result.push_back(op.name);
   return result;
 }
@@ -56,13 +57,13 @@ TEST(Operators, TinyGroupedAttentionByHand) {
                                                   "attention_core", "o_proj"}));
   const Operator& qkv = named(ops, "qkv_proj");
   EXPECT_EQ(qkv.flops, Flops(2 * 3 * 16 * 8));  // 8 query, 4 key, 4 value columns
-  EXPECT_EQ(qkv.weight_bytes, Bytes(16 * 8 * 2));
-  EXPECT_EQ(qkv.activation_bytes, Bytes(3 * (8 + 16) * 2));
+  EXPECT_EQ(qkv.weight_bytes, testing::amount(16 * 8 * 2));
+  EXPECT_EQ(qkv.activation_bytes, testing::amount(3 * (8 + 16) * 2));
   EXPECT_EQ(qkv.m * qkv.n * qkv.k, 3 * 16 * 8);
   const Operator& core = named(ops, "attention_core");
   EXPECT_EQ(core.flops, Flops(2 * 2 * 30 * 2 * 4));  // 30 pairs, 2 heads of 4
   // 30 cached tokens of one key-value head, and 3 rows in and out of 2 heads.
-  EXPECT_EQ(core.activation_bytes, Bytes(30 * 8 * 2 + 3 * 2 * 8 * 2));
+  EXPECT_EQ(core.activation_bytes, testing::amount(30 * 8 * 2 + 3 * 2 * 8 * 2));
   EXPECT_EQ(named(ops, "o_proj").flops, Flops(2 * 3 * 8 * 8));
 }
 
@@ -73,17 +74,18 @@ TEST(Operators, TinyRoutedFfnByHand) {
   EXPECT_EQ(names(before),
             (std::vector<std::string>{"residual_norm", "router", "top_k", "permute_quantise"}));
   EXPECT_EQ(named(before, "router").flops, Flops(2 * 3 * 4 * 8));
-  EXPECT_EQ(named(before, "permute_quantise").activation_bytes, Bytes(3 * 8 * 2 + 6 * 8 * 2));
+  EXPECT_EQ(named(before, "permute_quantise").activation_bytes,
+            testing::amount(3 * 8 * 2 + 6 * 8 * 2));
   const auto shared = block_operators(model, 1, 1, BlockPart::kShared, batch, 2);
   EXPECT_EQ(named(shared, "shared_up_proj").flops, Flops(2 * 3 * (2 * 3) * 8));  // half of inter 6
   EXPECT_EQ(named(shared, "shared_down_proj").flops, Flops(2 * 3 * 8 * 3));
   const auto after = block_operators(model, 1, 1, BlockPart::kAfterCombine, batch, 1);
-  EXPECT_EQ(named(after, "weighted_sum").activation_bytes, Bytes(3 * 4 * 8 * 2));
+  EXPECT_EQ(named(after, "weighted_sum").activation_bytes, testing::amount(3 * 4 * 8 * 2));
   const std::vector<std::int64_t> rows = {2, 0, 1, 3};
   const ExpertFfn ffn = expert_ffn(model, {1, 1}, rows, 1);
   EXPECT_EQ(flops_of(ffn), Flops(2 * 6 * 3 * 6 * 8));
-  EXPECT_EQ(weight_bytes_of(ffn), Bytes(3 * 3 * 6 * 8 * 2));  // one expert is not touched
-  EXPECT_EQ(activation_bytes_of(ffn), Bytes(6 * (8 + 2 * 12 + 2 * 6 + 8) * 2));
+  EXPECT_EQ(weight_bytes_of(ffn), testing::amount(3 * 3 * 6 * 8 * 2));  // one expert is not touched
+  EXPECT_EQ(activation_bytes_of(ffn), testing::amount(6 * (8 + 2 * 12 + 2 * 6 + 8) * 2));
 }
 
 TEST(Operators, TinyLatentByHandInBothForms) {
@@ -96,7 +98,8 @@ TEST(Operators, TinyLatentByHandInBothForms) {
   EXPECT_EQ(named(absorbed, "q_b_proj").flops, Flops(2 * 3 * 10 * 6));
   EXPECT_EQ(named(absorbed, "q_absorb").flops, Flops(2 * 3 * 2 * 3 * 5));
   EXPECT_EQ(named(absorbed, "attention_core").flops, Flops(2 * 30 * 2 * (5 + 2 + 5)));
-  EXPECT_EQ(named(absorbed, "attention_core").activation_bytes, Bytes(30 * 7 * 2 + 3 * 2 * 12 * 2));
+  EXPECT_EQ(named(absorbed, "attention_core").activation_bytes,
+            testing::amount(30 * 7 * 2 + 3 * 2 * 12 * 2));
   EXPECT_EQ(named(absorbed, "v_up").flops, Flops(2 * 3 * 2 * 4 * 5));
   const auto expanded = block_operators(model, 0, 0, BlockPart::kBeforeDispatch, prefill(1, 3), 1);
   EXPECT_EQ(named(expanded, "kv_b_proj").flops, Flops(2 * 3 * 14 * 5));
@@ -112,8 +115,8 @@ TEST(Operators, Fp8AddsQuantiseKernelsAndHalvesInputs) {
             2);
   EXPECT_EQ(named(ops, "qkv_proj").compute, DType::kFp8);
   EXPECT_EQ(named(ops, "qkv_proj").activation_bytes,
-            Bytes(128 * 8 + 128 * 8 / 128 * 4 + 128 * 16 * 2));
-  EXPECT_EQ(named(ops, "qkv_proj").weight_bytes, Bytes(16 * 8 + 4));
+            testing::amount(128 * 8 + 128 * 8 / 128 * 4 + 128 * 16 * 2));
+  EXPECT_EQ(named(ops, "qkv_proj").weight_bytes, testing::amount(16 * 8 + 4));
 }
 
 TEST(Operators, WindowsCutPairsAndReads) {

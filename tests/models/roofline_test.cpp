@@ -116,5 +116,29 @@ TEST(Roofline, SmallBatchesPayForTheWeights) {
   EXPECT_NEAR(seconds(cost), 8.0 * 3 * 7168 * 2048 / 3.352e12 / 0.9, 2e-6);
 }
 
+struct Measured {
+  std::int64_t experts, rows_each;
+  double up_us, down_us;
+};
+
+// A roofline is a bound: measured kernels take longer, though not twice as long once they are
+// large. DeepGEMM's masked grouped GEMM for DeepSeek-V3's experts on H800, both projections
+// (github.com/alibaba/InferSim, commit f2293da, bench_data/grouped_gemm/decode/h800/data.csv).
+TEST(Roofline, MeasuredGroupedGemmsLieAboveIt) {
+  const Device h800 = read_device(std::string(MOE_SOURCE_DIR) + "/models/devices/h800-sxm.yaml");
+  for (const Measured& m : {Measured{32, 8, 325.412, 176.222}, Measured{32, 128, 411.563, 214.079},
+                            Measured{16, 64, 196.722, 102.24}, Measured{8, 32, 92.04, 52.812},
+                            Measured{8, 512, 223.323, 107.076}, Measured{4, 256, 93.832, 50.987},
+                            Measured{2, 2048, 214.01, 98.896}, Measured{1, 1024, 46.716, 36.92}}) {
+    const std::vector<std::int64_t> rows(static_cast<std::size_t>(m.experts), m.rows_each);
+    ExpertFfn ffn = ffn_of(rows);
+    ffn.compute = ffn.stored = DType::kFp8;
+    const double ratio =
+        seconds(Roofline().cost(ffn, h800, h800.sms)) / ((m.up_us + m.down_us) * 1e-6);
+    EXPECT_LT(ratio, 1.05) << m.experts << " x " << m.rows_each;
+    EXPECT_GT(ratio, 0.5) << m.experts << " x " << m.rows_each;
+  }
+}
+
 }  // namespace
 }  // namespace sim

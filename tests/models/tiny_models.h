@@ -5,6 +5,12 @@
 
 namespace sim::testing {
 
+// Bytes worked out by hand: amount(3 * 8 * 2).
+template <class Count>
+constexpr Bytes amount(Count count) {
+  return Bytes(count);
+}
+
 // hidden 8, 2 heads of 4, 1 key-value head; one dense layer of inter 16, one routed layer of 4
 // experts (top 2) of inter 6 with one shared expert of inter 6; vocabulary 32, untied.
 inline MoeModel tiny_grouped() {

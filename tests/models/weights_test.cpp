@@ -54,11 +54,11 @@ TEST(Weights, OptionalPartsAreCounted) {
 
 TEST(Weights, StoredBytesHoldScales) {
   // 256 x 130 in fp8: 2 x 2 blocks of 128 x 128, the edge counts whole.
-  EXPECT_EQ(stored_bytes(usual_format(DType::kFp8), 256, 130), Bytes(256 * 130 + 4 * 4));
-  EXPECT_EQ(stored_bytes(usual_format(DType::kMxfp4), 10, 64), Bytes(10 * 32 + 10 * 2));
-  EXPECT_EQ(stored_bytes(usual_format(DType::kNvfp4), 10, 64), Bytes(10 * 32 + 10 * 4));
-  EXPECT_EQ(stored_bytes({DType::kInt4, 1, 32, 2}, 10, 64), Bytes(10 * 32 + 10 * 4));
-  EXPECT_EQ(stored_bytes(usual_format(DType::kBf16), 3, 5), Bytes(30));
+  EXPECT_EQ(stored_bytes(usual_format(DType::kFp8), 256, 130), testing::amount(256 * 130 + 4 * 4));
+  EXPECT_EQ(stored_bytes(usual_format(DType::kMxfp4), 10, 64), testing::amount(10 * 32 + 10 * 2));
+  EXPECT_EQ(stored_bytes(usual_format(DType::kNvfp4), 10, 64), testing::amount(10 * 32 + 10 * 4));
+  EXPECT_EQ(stored_bytes({DType::kInt4, 1, 32, 2}, 10, 64), testing::amount(10 * 32 + 10 * 4));
+  EXPECT_EQ(stored_bytes(usual_format(DType::kBf16), 3, 5), testing::amount(30));
   EXPECT_DOUBLE_EQ(bytes_per_value(DType::kMxfp4), 0.53125);
   EXPECT_DOUBLE_EQ(bytes_per_value(DType::kNvfp4), 0.5625);
 }
@@ -75,8 +75,8 @@ TEST(Weights, TensorParallelismSplitsHeadsAndInter) {
       EXPECT_EQ(two, one) << w.name;
     }
   }
-  EXPECT_EQ(expert_bytes(model, {1, 1}, 1), Bytes(3 * 8 * 6 * 2));
-  EXPECT_EQ(expert_bytes(model, {1, 1}, 2), Bytes(3 * 8 * 3 * 2));
+  EXPECT_EQ(expert_bytes(model, {1, 1}, 1), testing::amount(3 * 8 * 6 * 2));
+  EXPECT_EQ(expert_bytes(model, {1, 1}, 2), testing::amount(3 * 8 * 3 * 2));
 }
 
 TEST(Weights, MistakesOfAModel) {
