@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -28,8 +29,10 @@ struct Hop {
   std::int32_t other;
 };
 
-// What one switch is reached through: for every switch of its component, the distance and the links
-// of shortest paths. Made when first asked for.
+// How to reach the switches that hang on the same neighbours, as all leaves hang on all spines: one
+// table serves them all, because only the last link differs. For every switch of the component, the
+// distance over those neighbours and the links of shortest paths up to them. Made when first asked
+// for.
 struct NextHops {
   std::vector<std::int32_t> distance;  // by switch number in the component
   std::vector<std::uint32_t> first;    // into `hops`; one more than switches
@@ -76,15 +79,19 @@ struct Routes::Impl {
   std::vector<std::uint32_t> component_begin;  // by component; one more than components
   std::vector<std::int32_t> component;         // by switch
   BackwardGraph backward;
-  std::vector<std::uint32_t> forward_first;       // by switch
-  std::vector<Hop> forward;                       // switch to switch
-  std::vector<std::uint32_t> out_first;           // by device
-  std::vector<Hop> out;                           // device to switch
-  std::vector<std::uint32_t> in_first;            // by device
-  std::vector<Hop> in;                            // switch to device
-  std::vector<std::uint32_t> direct_first;        // by device
-  std::vector<Hop> direct;                        // device to device
-  std::vector<std::unique_ptr<NextHops>> tables;  // by switch
+  std::vector<std::uint32_t> forward_first;  // by switch
+  std::vector<Hop> forward;                  // switch to switch
+  std::vector<std::uint32_t> out_first;      // by device
+  std::vector<Hop> out;                      // device to switch
+  std::vector<std::uint32_t> in_first;       // by device
+  std::vector<Hop> in;                       // switch to device
+  std::vector<std::uint32_t> direct_first;   // by device
+  std::vector<Hop> direct;                   // device to device
+  std::vector<std::uint32_t> into_first;     // by switch
+  std::vector<Hop> into;                     // switch to switch, by the end; `other` is the start
+  std::vector<std::size_t> family;           // by switch: those with the same sources
+  std::vector<std::vector<std::uint32_t>> sources;  // by family: switches with a link to it, sorted
+  std::vector<std::unique_ptr<NextHops>> tables;    // by family
   std::vector<boost::default_color_type> color;
   std::size_t cached_bytes = 0;
   std::uint64_t clock = 0;
@@ -92,6 +99,7 @@ struct Routes::Impl {
   explicit Impl(const Cluster& given) : cluster(given), devices(given.device_count()) {
     number_switches();
     build_graphs();
+    find_families();
   }
 
   bool is_device(VertexId v) const { return v.value() < devices; }
@@ -101,14 +109,16 @@ struct Routes::Impl {
 
   void number_switches();
   void build_graphs();
+  void find_families();
   const NextHops& table_to(std::int32_t destination);
-  std::unique_ptr<NextHops> make_table(std::int32_t destination);
+  std::unique_ptr<NextHops> make_table(const std::vector<std::uint32_t>& last_but_one);
   void forget_old_tables();
 
   std::span<const Hop> slice(const std::vector<Hop>& hops, const std::vector<std::uint32_t>& first,
                              std::size_t i) const {
     return {hops.data() + first[i], hops.data() + first[i + 1]};
   }
+  std::int32_t distance_between(std::int32_t from, std::int32_t to);  // kFar: no way
   // The fewest switch-to-switch links between the two devices, and how many pairs of first and last
   // link are that short. `chosen` selects one of them.
   struct Ends {
@@ -118,6 +128,8 @@ struct Routes::Impl {
     const Hop* last = nullptr;
   };
   Ends shortest_ends(std::size_t source, std::size_t destination, std::uint64_t hash);
+  void add_switch_links(std::int32_t here, std::int32_t to, std::uint64_t hash,
+                        std::vector<LinkId>& links);
   bool add_links(std::size_t source, std::size_t destination, std::uint64_t hash,
                  std::vector<LinkId>& links);
 };
@@ -156,11 +168,25 @@ void Routes::Impl::number_switches() {
     component[i] = static_cast<std::int32_t>(component_begin.size()) - 1;
   }
   component_begin.push_back(static_cast<std::uint32_t>(switches));
-  tables.resize(switches);
   color.resize(switches);
 }
 
 namespace {
+
+// Adds one of the links to or from `other`; false when there is none.
+bool pick_link(std::span<const Hop> hops, std::int32_t other, std::uint64_t hash,
+               std::vector<LinkId>& links) {
+  std::size_t count = 0;
+  for (const Hop& hop : hops) count += hop.other == other ? 1 : 0;
+  if (count == 0) return false;
+  std::size_t skip = pick(hash, count);
+  for (const Hop& hop : hops) {
+    if (hop.other != other || skip-- > 0) continue;
+    links.push_back(hop.link);
+    return true;
+  }
+  return false;
+}
 
 // Sorts (row, hop) pairs into rows; a row keeps the order of link ids in which the pairs came.
 void into_rows(std::size_t rows, const std::vector<std::pair<std::int32_t, Hop>>& pairs,
@@ -176,7 +202,7 @@ void into_rows(std::size_t rows, const std::vector<std::pair<std::int32_t, Hop>>
 }  // namespace
 
 void Routes::Impl::build_graphs() {
-  std::vector<std::pair<std::int32_t, Hop>> between, leaving, arriving, straight;
+  std::vector<std::pair<std::int32_t, Hop>> between, between_back, leaving, arriving, straight;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> edges;
   for (std::size_t i = 0; i < cluster.links.size(); ++i) {
     const Link& link = cluster.links[i];
@@ -189,6 +215,7 @@ void Routes::Impl::build_graphs() {
       arriving.push_back({link.to.value(), {id, switch_of(link.from)}});
     } else {
       between.push_back({switch_of(link.from), {id, switch_of(link.to)}});
+      between_back.push_back({switch_of(link.to), {id, switch_of(link.from)}});
       edges.emplace_back(switch_of(link.to), switch_of(link.from));
     }
   }
@@ -197,28 +224,47 @@ void Routes::Impl::build_graphs() {
   into_rows(device_rows, leaving, out_first, out);
   into_rows(device_rows, arriving, in_first, in);
   into_rows(component.size(), between, forward_first, forward);
+  into_rows(component.size(), between_back, into_first, into);
   backward = BackwardGraph(boost::edges_are_unsorted_multi_pass, edges.begin(), edges.end(),
                            static_cast<std::uint32_t>(component.size()));
 }
 
-std::unique_ptr<NextHops> Routes::Impl::make_table(std::int32_t destination) {
-  const auto group = static_cast<std::size_t>(component[static_cast<std::size_t>(destination)]);
+void Routes::Impl::find_families() {
+  std::map<std::vector<std::uint32_t>, std::size_t> known;
+  family.resize(component.size());
+  for (std::size_t i = 0; i < component.size(); ++i) {
+    std::vector<std::uint32_t> starts;
+    for (const Hop& hop : slice(into, into_first, i)) {
+      starts.push_back(static_cast<std::uint32_t>(hop.other));
+    }
+    std::sort(starts.begin(), starts.end());
+    starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+    const auto [entry, is_new] = known.emplace(starts, sources.size());
+    if (is_new) sources.push_back(std::move(starts));
+    family[i] = entry->second;
+  }
+  tables.resize(sources.size());
+}
+
+std::unique_ptr<NextHops> Routes::Impl::make_table(const std::vector<std::uint32_t>& last_but_one) {
+  auto table = std::make_unique<NextHops>();
+  if (last_but_one.empty()) return table;
+  const auto group = static_cast<std::size_t>(component[last_but_one.front()]);
   const std::uint32_t begin = component_begin[group];
   const std::uint32_t size = component_begin[group + 1] - begin;
-  auto table = std::make_unique<NextHops>();
   table->distance.assign(size, kFar);
-  table->distance[static_cast<std::uint32_t>(destination) - begin] = 0;
+  for (const std::uint32_t start : last_but_one) table->distance[start - begin] = 1;
   std::fill_n(color.begin() + begin, size, boost::white_color);
   boost::queue<std::uint32_t> queue;
   boost::breadth_first_visit(
-      backward, static_cast<std::uint32_t>(destination), queue,
+      backward, last_but_one.begin(), last_but_one.end(), queue,
       RecordDistance(table->distance, begin),
       boost::make_iterator_property_map(color.begin(), get(boost::vertex_index, backward)));
   table->first.reserve(size + 1);
   for (std::uint32_t i = 0; i < size; ++i) {
     table->first.push_back(static_cast<std::uint32_t>(table->hops.size()));
     const std::int32_t here = table->distance[i];
-    if (here == kFar || here == 0) continue;
+    if (here == kFar || here == 1) continue;
     for (const Hop& hop : slice(forward, forward_first, begin + i)) {
       if (table->distance[static_cast<std::uint32_t>(hop.other) - begin] == here - 1) {
         table->hops.push_back(hop);
@@ -230,10 +276,11 @@ std::unique_ptr<NextHops> Routes::Impl::make_table(std::int32_t destination) {
 }
 
 const NextHops& Routes::Impl::table_to(std::int32_t destination) {
-  auto& slot = tables[static_cast<std::size_t>(destination)];
+  const std::size_t which = family[static_cast<std::size_t>(destination)];
+  auto& slot = tables[which];
   if (slot == nullptr) {
     if (cached_bytes > kLargestCache) forget_old_tables();
-    slot = make_table(destination);
+    slot = make_table(sources[which]);
     cached_bytes += slot->bytes();
   }
   slot->last_used = ++clock;
@@ -256,6 +303,16 @@ void Routes::Impl::forget_old_tables() {
   }
 }
 
+std::int32_t Routes::Impl::distance_between(std::int32_t from, std::int32_t to) {
+  if (from == to) return 0;
+  const std::int32_t group = component[static_cast<std::size_t>(from)];
+  if (group != component[static_cast<std::size_t>(to)]) return kFar;
+  const NextHops& table = table_to(to);
+  if (table.distance.empty()) return kFar;
+  const std::uint32_t begin = component_begin[static_cast<std::size_t>(group)];
+  return table.distance[static_cast<std::uint32_t>(from) - begin];
+}
+
 Routes::Impl::Ends Routes::Impl::shortest_ends(std::size_t source, std::size_t destination,
                                                std::uint64_t hash) {
   Ends ends;
@@ -263,15 +320,7 @@ Routes::Impl::Ends Routes::Impl::shortest_ends(std::size_t source, std::size_t d
   const auto lasts = slice(in, in_first, destination);
   const auto visit = [&](auto&& use) {
     for (const Hop& last : lasts) {
-      const std::int32_t group = component[static_cast<std::size_t>(last.other)];
-      const NextHops* table = nullptr;
-      for (const Hop& first : firsts) {
-        if (component[static_cast<std::size_t>(first.other)] != group) continue;
-        if (table == nullptr) table = &table_to(last.other);
-        const std::int32_t begin =
-            static_cast<std::int32_t>(component_begin[static_cast<std::size_t>(group)]);
-        use(first, last, table->distance[static_cast<std::size_t>(first.other - begin)]);
-      }
+      for (const Hop& first : firsts) use(first, last, distance_between(first.other, last.other));
     }
   };
   visit([&ends](const Hop& first, const Hop& last, std::int32_t distance) {
@@ -289,35 +338,33 @@ Routes::Impl::Ends Routes::Impl::shortest_ends(std::size_t source, std::size_t d
   return ends;
 }
 
-bool Routes::Impl::add_links(std::size_t source, std::size_t destination, std::uint64_t hash,
-                             std::vector<LinkId>& links) {
-  std::size_t straight = 0;
-  for (const Hop& hop : slice(direct, direct_first, source)) {
-    if (hop.other == static_cast<std::int32_t>(destination)) ++straight;
-  }
-  if (straight > 0) {
-    std::size_t skip = pick(mix(hash), straight);
-    for (const Hop& hop : slice(direct, direct_first, source)) {
-      if (hop.other == static_cast<std::int32_t>(destination) && skip-- == 0) {
-        links.push_back(hop.link);
-      }
-    }
-    return true;
-  }
-  const Ends ends = shortest_ends(source, destination, hash);
-  if (ends.count == 0) return false;
-  const NextHops& table = table_to(ends.last->other);
-  const std::uint32_t begin = component_begin[static_cast<std::size_t>(
-      component[static_cast<std::size_t>(ends.last->other)])];
-  links.push_back(ends.first->link);
-  std::int32_t here = ends.first->other;
-  for (std::int32_t step = 0; step < ends.distance; ++step) {
+// REQUIRES: a way exists.
+void Routes::Impl::add_switch_links(std::int32_t here, std::int32_t to, std::uint64_t hash,
+                                    std::vector<LinkId>& links) {
+  if (here == to) return;
+  const NextHops& table = table_to(to);
+  const std::uint32_t begin =
+      component_begin[static_cast<std::size_t>(component[static_cast<std::size_t>(to)])];
+  while (table.distance[static_cast<std::uint32_t>(here) - begin] > 1) {
     const auto next = slice(table.hops, table.first, static_cast<std::uint32_t>(here) - begin);
     hash = mix(hash + 1);
     const Hop& hop = next[next.size() == 1 ? 0 : pick(hash, next.size())];
     links.push_back(hop.link);
     here = hop.other;
   }
+  pick_link(slice(into, into_first, static_cast<std::size_t>(to)), here, mix(hash + 1), links);
+}
+
+bool Routes::Impl::add_links(std::size_t source, std::size_t destination, std::uint64_t hash,
+                             std::vector<LinkId>& links) {
+  if (pick_link(slice(direct, direct_first, source), static_cast<std::int32_t>(destination),
+                mix(hash), links)) {
+    return true;
+  }
+  const Ends ends = shortest_ends(source, destination, hash);
+  if (ends.count == 0) return false;
+  links.push_back(ends.first->link);
+  add_switch_links(ends.first->other, ends.last->other, hash, links);
   links.push_back(ends.last->link);
   return true;
 }

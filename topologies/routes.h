@@ -3,8 +3,9 @@
 // A path is a shortest one by hops. Among equal ones the choice is a hash of (source, destination,
 // path index), as static ECMP does, so it depends on nothing else; parallel links between the same
 // two vertices count as different paths. GPUs forward nothing for others: the inside of a route is
-// switches, bridges and NICs. A route costs O(hops) once the table of the switch that the
-// destination hangs on exists; at most 256 MiB of such tables are kept.
+// switches, bridges and NICs. A route costs O(hops) once a table exists for the neighbours that the
+// destination switch hangs on (one table serves all leaves of a leaf-spine network); at most 256
+// MiB of tables are kept.
 #pragma once
 
 #include <memory>
