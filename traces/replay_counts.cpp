@@ -127,7 +127,7 @@ class CountReplay final : public RoutingSource {
     out.choice_begin.clear();
     out.choices.clear();
     if (step > last_step_) {
-      tokens_used_ += total_ * (step - last_step_);
+      tokens_used_ += total_;
       last_step_ = step;
     }
     if (per_token_) {
