@@ -91,6 +91,11 @@ void read_gemma4(const ConfigFields& config, MoeModel& model) {
   const std::vector<std::string> types = config.texts("layer_types");
   if (!covers(config, "layer_types", types.size(), layers)) return;
   for (const std::string& type : types) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      config.mistake("layer_types", fmt::format("the layer type '{}' is not known", type),
+                     "possible: sliding_attention, full_attention");
+      return;
+    }
     model.layers.push_back(
         {Stack::kDecoder,
          {attention_block(type == "full_attention" ? full : sliding, 2), ffn_block(ffn, 5)}});
