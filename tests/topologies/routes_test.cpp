@@ -224,6 +224,21 @@ TEST(Routes, NoPathIsAnErrorThatNamesBothEnds) {
   EXPECT_THROW(routes.route(DeviceId(0), DeviceId(2)), InternalError);
 }
 
+TEST(Routes, ForgettingOldTablesChangesNothing) {
+  // Every box is a family of its own with a table of some 300 KB: together more than the 256 MiB
+  // that are kept, so the second round meets tables that were dropped.
+  const Cluster cluster = cluster_of(
+      "{use: pcie-box, boxes: 1200, gpus: 1, nics: 8, device: x, pcie: {bandwidth: 32 GB/s}, "
+      "host_link: {bandwidth: 20 GB/s}, nic: {bandwidth: 25 GB/s}}");
+  Routes routes(cluster);
+  std::vector<Route> first;
+  for (int d = 1; d < 1200; ++d) first.push_back(routes.route(DeviceId(0), DeviceId(d)));
+  for (int d = 1; d < 1200; d += 13) {
+    EXPECT_EQ(routes.route(DeviceId(0), DeviceId(d)).links,
+              first[static_cast<std::size_t>(d) - 1].links);
+  }
+}
+
 TEST(Routes, LargeClusterAMillionRandomRoutes) {
   const Cluster cluster = cluster_of("{use: hgx-h100, nodes: 256}");
   ASSERT_EQ(cluster.device_count(), 2048);
