@@ -44,7 +44,8 @@ std::vector<RankSequences> make_sequences(const InferenceWorkload& workload, int
 }
 
 std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const InferenceWorkload& workload,
-                                    int rank, Bytes framework_reserve) {
+                                    const std::vector<RankSequences>& sequences, int rank,
+                                    int expert_slots, Bytes framework_reserve) {
   const MoeModel& model = setup.model;
   const int tp = setup.layout.tp;
   WeightShare share;
@@ -52,13 +53,10 @@ std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const Inference
   share.first_layer = setup.part.first_layer;
   share.end_layer = setup.part.end_layer;
   share.embedding = share.head = setup.part.ends;
-  for (const ExpertPlacement& placement : setup.placements)
-    share.expert_slots = std::max(share.expert_slots, placement.slots_per_rank);
+  share.expert_slots = expert_slots;
   std::vector<MemoryItem> items = weight_memory(model, share);
   // A TP group shares its sequences; the cache is that of the group, split over heads where heads
   // can be.
-  const std::vector<RankSequences> sequences = make_sequences(
-      workload, setup.layout.world, workload.phase == Phase::kDecode ? workload.steps - 1 : 0, {});
   std::vector<std::int64_t> contexts;
   const int first = setup.layout.tp_group(rank) * tp;
   for (int r = first; r < first + tp; ++r) {
@@ -74,7 +72,7 @@ std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const Inference
                                             setup.part.ends ? sequences_here : 0, tp)) {
     items.push_back(std::move(item));
   }
-  if (!setup.placements.empty()) {
+  if (expert_slots > 0) {
     const BlockId first_routed = routed_blocks(model).front();
     const Routing& routing = *block_at(model, first_routed).ffn().routing;
     items.push_back(

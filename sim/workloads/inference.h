@@ -44,9 +44,22 @@ struct StepResult {
 std::vector<RankSequences> make_sequences(const InferenceWorkload& workload, int ranks, int step,
                                           const std::vector<std::int64_t>& tokens);
 
-// Named memory items of one rank at the end of the run. `devices` of the rank are in the setup.
+// Named memory items of one rank that holds its TP group's share of `sequences` and `expert_slots`
+// experts per routed block.
 std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const InferenceWorkload& workload,
-                                    int rank, Bytes framework_reserve);
+                                    const std::vector<RankSequences>& sequences, int rank,
+                                    int expert_slots, Bytes framework_reserve);
+
+// The routing of a model without routed blocks.
+class NoRouting : public RoutingSource {
+ public:
+  void fill(int, int, LayerRouting&) override {}
+  int experts(int) const override { return 0; }
+  int layers() const override { return 0; }
+  ReuseReport reuse() const override { return {}; }
+  std::string description() const override { return "none"; }
+  std::vector<std::string> warnings() const override { return {}; }
+};
 
 // Runs all steps on the loop; `on_step` is called as each one ends, before the next one begins.
 class InferenceRun {

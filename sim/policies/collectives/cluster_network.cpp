@@ -8,7 +8,7 @@ namespace sim {
 
 ClusterNetwork::ClusterNetwork(const Cluster& cluster, Routes& routes, FluidNetwork& network,
                                std::span<const Bandwidth> memory_bandwidth)
-    : cluster_(cluster), routes_(routes) {
+    : cluster_(cluster), routes_(routes), network_(network) {
   SIM_CHECK(memory_bandwidth.size() == cluster.devices.size(),
             "every device has a memory bandwidth");
   for (const Link& each : cluster.links) links_.push_back(network.add_resource(each.capacity));

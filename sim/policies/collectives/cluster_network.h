@@ -49,11 +49,13 @@ class ClusterNetwork {
 
   // Payload bytes per link, without efficiencies; cleared by the caller once per step.
   std::vector<double>& link_payload() { return link_payload_; }
+  double busy_seconds(LinkId id) const { return network_.busy_seconds(links_[id.index()]); }
   void count_payload(DeviceId source, DeviceId destination, double bytes);
 
  private:
   const Cluster& cluster_;
   Routes& routes_;
+  FluidNetwork& network_;
   std::vector<ResourceId> links_;
   std::vector<ResourceId> memories_;
   std::vector<ResourceId> copies_;

@@ -1,0 +1,20 @@
+// The subcommands, one file each: every one attaches itself to the command line.
+#pragma once
+
+#include <array>
+
+namespace CLI {
+class App;
+}
+
+namespace sim {
+
+using AttachCommand = void(CLI::App& app);
+AttachCommand attach_run, attach_check, attach_query, attach_list, attach_trace, attach_model,
+    attach_cluster;
+
+inline constexpr std::array<AttachCommand*, 7> kCommands = {
+    &attach_run,   &attach_check, &attach_query,  &attach_list,
+    &attach_trace, &attach_model, &attach_cluster};
+
+}  // namespace sim

@@ -1,0 +1,103 @@
+// simulate list: what there is to choose from.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "analysis/query.h"
+#include "analysis/summary.h"
+#include "sim/app/catalog.h"
+#include "sim/app/commands/commands.h"
+#include "sim/policies/collectives/exchange.h"
+#include "sim/policies/placement/placement.h"
+#include "sim/policies/placement/replica_split.h"
+#include "topologies/generators.h"
+#include "traces/import/import.h"
+#include "traces/replay.h"
+
+namespace sim {
+namespace {
+
+struct Row {
+  std::string family;
+  std::string name;
+  std::string help;
+};
+
+template <class Table>
+void add_table(std::vector<Row>& rows, const char* family, const Table& table) {
+  for (const auto& entry : table)
+    rows.push_back({family, std::string(entry.name), std::string(entry.help)});
+}
+
+std::vector<Row> policies() {
+  std::vector<Row> rows;
+  add_table(rows, "placement.policy", kPlacementPolicies);
+  add_table(rows, "placement.replica_split", kReplicaSplits);
+  add_table(rows, "communication.dispatch", kExchangeAlgorithms);
+  add_table(rows, "routing.rule", replay_rules());
+  add_table(rows, "routing.adapt", adapt_rules());
+  add_table(rows, "cluster generator", cluster_generators());
+  add_table(rows, "trace import --format", import_formats());
+  return rows;
+}
+
+std::vector<Row> rows_of(const std::string& what) {
+  if (what == "policies") return policies();
+  std::vector<Row> rows;
+  if (what == "queries") {
+    add_table(rows, "", named_queries());
+    return rows;
+  }
+  const Catalog catalog;
+  const std::vector<CatalogEntry> entries = what == "models"     ? catalog.models()
+                                            : what == "clusters" ? catalog.clusters()
+                                                                 : catalog.scenarios();
+  for (const CatalogEntry& entry : entries) rows.push_back({"", entry.name, entry.summary});
+  return rows;
+}
+
+void list(const std::string& what, bool json) {
+  const std::vector<Row> rows = rows_of(what);
+  if (json) {
+    nlohmann::ordered_json all = nlohmann::ordered_json::array();
+    for (const Row& row : rows) {
+      nlohmann::ordered_json object;
+      if (!row.family.empty()) object["family"] = row.family;
+      object["name"] = row.name;
+      object["help"] = row.help;
+      all.push_back(std::move(object));
+    }
+    std::cout << all.dump(2) << "\n";
+    return;
+  }
+  TextTable table;
+  const bool families = !rows.empty() && !rows.front().family.empty();
+  if (families) table.add_column("");
+  table.add_column("");
+  table.add_column("");
+  for (const Row& row : rows) {
+    if (families) {
+      table.add_row({row.family, row.name, row.help});
+    } else {
+      table.add_row({row.name, row.help});
+    }
+  }
+  std::cout << table.text(100);
+}
+
+}  // namespace
+
+void attach_list(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("list", "models, clusters, policies, scenarios and queries there are");
+  auto what = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
+  command->add_option("what", *what, "models | clusters | policies | scenarios | queries")
+      ->required()
+      ->check(CLI::IsMember({"models", "clusters", "policies", "scenarios", "queries"}));
+  command->add_flag("--json", *json, "as JSON");
+  command->callback([what, json] { list(*what, *json); });
+}
+
+}  // namespace sim

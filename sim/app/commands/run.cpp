@@ -1,0 +1,62 @@
+// simulate run: a scenario, its summary, its database.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "sim/app/commands/commands.h"
+#include "sim/app/simulation.h"
+#include "sim/app/summary_text.h"
+
+namespace sim {
+namespace {
+
+struct RunArguments {
+  std::string scenario;
+  std::string results;
+  std::vector<std::string> set;
+  std::optional<std::uint64_t> seed;
+  bool json = false;
+};
+
+void show_progress(int done, int steps) {
+  constexpr int kWidth = 30;
+  const int filled = static_cast<int>(static_cast<std::int64_t>(kWidth) * done / steps);
+  std::cerr << "\rstep " << done << "/" << steps << " ["
+            << std::string(static_cast<std::size_t>(filled), '#')
+            << std::string(static_cast<std::size_t>(kWidth - filled), ' ') << "]"
+            << (done == steps ? "\n" : "") << std::flush;
+}
+
+void run(const RunArguments& arguments) {
+  const Catalog catalog;
+  const Scenario scenario =
+      read_scenario(arguments.scenario, {arguments.set, arguments.seed}, catalog);
+  RunOptions options;
+  options.results = arguments.results;
+  if (isatty(STDERR_FILENO) != 0) options.progress = show_progress;
+  const RunOutcome outcome = run_scenario(scenario, options);
+  std::cout << (arguments.json ? summary_json(scenario, outcome)
+                               : summary_text(scenario, outcome, arguments.results));
+}
+
+}  // namespace
+
+void attach_run(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("run", "run a scenario and say how long it takes and why");
+  auto arguments = std::make_shared<RunArguments>();
+  command
+      ->add_option("scenario", arguments->scenario,
+                   "a YAML file, or a name from `simulate list scenarios`")
+      ->required();
+  command->add_option("--results", arguments->results, "append the run to this SQLite database");
+  command->add_option("--set", arguments->set, "override a key: --set workload.steps=5")
+      ->take_all()
+      ->allow_extra_args(false);
+  command->add_option("--seed", arguments->seed, "the seed, instead of the scenario's");
+  command->add_flag("--json", arguments->json, "the summary as JSON");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace sim

@@ -1,0 +1,267 @@
+#include "sim/app/recorder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <tuple>
+
+#include "sim/core/error.h"
+#include "sim/workloads/kinds.h"
+
+namespace sim {
+namespace {
+
+constexpr std::size_t kKinds = static_cast<std::size_t>(TaskKind::kHostLaunch) + 1;
+constexpr std::size_t kWaitCauses = static_cast<std::size_t>(WaitCause::kIdleEnd) + 1;
+constexpr std::array<std::string_view, kWaitCauses> kWaitNames = {"wait_peer", "network", "launch",
+                                                                  "other", "idle_end"};
+
+std::size_t index_of(TaskKind kind) { return static_cast<std::size_t>(kind); }
+std::size_t index_of(WaitCause cause) { return static_cast<std::size_t>(cause); }
+Duration mean(Duration sum, int count) { return sum / count; }
+
+}  // namespace
+
+Recorder::Recorder(int devices, int layers)
+    : devices_(devices),
+      layers_(layers),
+      traffic_per_layer_(static_cast<std::int64_t>(devices) * devices * layers <= kTrafficCells),
+      layer_sums_(static_cast<std::size_t>(layers) + 1),
+      busy_(static_cast<std::size_t>(devices), std::vector<Duration>(kKinds)),
+      waits_(static_cast<std::size_t>(devices), std::vector<Duration>(kWaitCauses)) {
+  totals_.busy.resize(kKinds);
+  totals_.wait.resize(kWaitCauses);
+  totals_.rows.resize(static_cast<std::size_t>(devices));
+  totals_.expert.resize(static_cast<std::size_t>(devices));
+  totals_.device_busy.resize(static_cast<std::size_t>(devices));
+  const std::size_t cells = static_cast<std::size_t>(devices) * static_cast<std::size_t>(devices) *
+                            static_cast<std::size_t>(traffic_per_layer_ ? std::max(1, layers) : 1);
+  for (auto& matrix : sent_) matrix.assign(cells, 0);
+}
+
+void Recorder::on_task(const TaskSpan& span) {
+  fingerprint_.add(span.end, sequence_++,
+                   static_cast<std::uint32_t>(span.tag.kind) * 65536u +
+                       static_cast<std::uint32_t>(span.device.value()));
+  if (span.stream != StreamKind::kCompute) return;
+  const Duration duration = span.end - span.start;
+  busy_[span.device.index()][static_cast<std::size_t>(span.tag.kind)] += duration;
+  layer_sums_[static_cast<std::size_t>(span.tag.layer + 1)].by_kind[span.tag.kind] += duration;
+}
+
+void Recorder::on_part(const PartSpan& span) {
+  const TaskKind kind = static_cast<TaskKind>(span.tag.kind);
+  const Duration duration = span.end - span.entered;
+  const Duration network = duration - span.wait_peer;
+  LayerSums& sums = layer_sums_[static_cast<std::size_t>(span.tag.layer + 1)];
+  sums.by_kind[index_of(kind)] += duration;
+  if (kind == TaskKind::kDispatch) sums.dispatch_network += network;
+  if (kind == TaskKind::kCombine) sums.combine_network += network;
+  communication_[index_of(kind)] += network;
+}
+
+void Recorder::on_wait(const StreamWait& wait) {
+  waits_[wait.device.index()][index_of(wait.cause)] += wait.duration;
+  wait_rows_[{wait.tag.layer, wait.device.value(), wait.waited_for.value(),
+              static_cast<int>(wait.cause)}] += wait.duration;
+}
+
+std::size_t Recorder::cell(int layer, DeviceId source, DeviceId destination) const {
+  const std::size_t n = static_cast<std::size_t>(devices_);
+  const std::size_t matrix = traffic_per_layer_ ? static_cast<std::size_t>(std::max(0, layer)) : 0;
+  return (matrix * n + source.index()) * n + destination.index();
+}
+
+void Recorder::on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination,
+                          Bytes bytes) {
+  ++transfers_;
+  if (kind == TaskKind::kDispatch) sent_[0][cell(layer, source, destination)] += bytes.count();
+  if (kind == TaskKind::kCombine) sent_[1][cell(layer, source, destination)] += bytes.count();
+  if (kind == TaskKind::kAllGather || kind == TaskKind::kReduceScatter) {
+    if (other_sent_.empty()) other_sent_.assign(sent_[0].size(), 0);
+    other_sent_[cell(layer, source, destination)] += bytes.count();
+  }
+}
+
+StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
+                              const std::vector<Bytes>& peak_memory) {
+  StepBatch batch;
+  const Duration duration = result.end - result.start;
+  batch.step = {result.step, result.start, duration, result.facts.tokens, 0, 0};
+  // Devices: what is neither busy nor waiting for something named is the gap between kernels.
+  Duration exposed{0};
+  for (int d = 0; d < devices_; ++d) {
+    const std::vector<Duration>& busy = busy_[static_cast<std::size_t>(d)];
+    const std::vector<Duration>& wait = waits_[static_cast<std::size_t>(d)];
+    DeviceRecord record;
+    record.device = DeviceId(d);
+    record.attention = busy[index_of(TaskKind::kAttention)];
+    record.expert = busy[index_of(TaskKind::kExperts)];
+    record.dense = busy[index_of(TaskKind::kDenseFfn)] + busy[index_of(TaskKind::kSharedExpert)] +
+                   busy[index_of(TaskKind::kLmHead)];
+    record.other = busy[index_of(TaskKind::kEmbedding)] + busy[index_of(TaskKind::kNorm)] +
+                   busy[index_of(TaskKind::kGate)] + busy[index_of(TaskKind::kPermute)] +
+                   busy[index_of(TaskKind::kSampling)];
+    record.wait_peer = wait[index_of(WaitCause::kPeer)];
+    record.network = wait[index_of(WaitCause::kNetwork)];
+    record.idle_end = wait[index_of(WaitCause::kIdleEnd)];
+    const Duration accounted = record.attention + record.expert + record.dense + record.other +
+                               record.wait_peer + record.network + record.idle_end +
+                               wait[index_of(WaitCause::kOther)];
+    SIM_CHECK(accounted <= duration, "a compute stream is busy or waits no longer than the step");
+    record.launch = duration - accounted;
+    record.memory = peak_memory[static_cast<std::size_t>(d)];
+    peak_memory_ = std::max(peak_memory_, record.memory.count());
+    exposed += record.wait_peer + record.network;
+    launch_ += record.launch;
+    totals_.launch += record.launch / devices_;
+    totals_.expert[static_cast<std::size_t>(d)] += record.expert;
+    for (std::size_t k = 0; k < kKinds; ++k) {
+      totals_.busy[k] += busy[k] / devices_;
+      totals_.device_busy[static_cast<std::size_t>(d)] += busy[k];
+    }
+    for (std::size_t c = 0; c < kWaitCauses; ++c) totals_.wait[c] += wait[c] / devices_;
+    batch.devices.push_back(record);
+  }
+  const double step_s = to_seconds(duration);
+  batch.step.exposed_communication_fraction =
+      step_s > 0 ? to_seconds(exposed) / devices_ / step_s : 0;
+
+  for (std::size_t b = 0; b < result.facts.blocks.size(); ++b) {
+    const RoutedBlockFacts& facts = result.facts.blocks[b];
+    const LayerSums& sums = layer_sums_[static_cast<std::size_t>(facts.layer + 1)];
+    LayerRecord record;
+    record.layer = facts.layer;
+    record.attention = mean(sums.by_kind[index_of(TaskKind::kAttention)], devices_);
+    record.gate = mean(sums.by_kind[index_of(TaskKind::kGate)], devices_);
+    record.dispatch = mean(sums.by_kind[index_of(TaskKind::kDispatch)], devices_);
+    record.dispatch_network = mean(sums.dispatch_network, devices_);
+    record.expert = mean(sums.by_kind[index_of(TaskKind::kExperts)], devices_);
+    record.shared_expert = mean(sums.by_kind[index_of(TaskKind::kSharedExpert)], devices_);
+    record.combine = mean(sums.by_kind[index_of(TaskKind::kCombine)], devices_);
+    record.combine_network = mean(sums.combine_network, devices_);
+    record.imbalance_max_over_mean = facts.imbalance_max_over_mean;
+    record.expert_imbalance_max_over_mean = facts.expert_imbalance_max_over_mean;
+    record.tokens = facts.tokens;
+    record.rows = facts.rows;
+    batch.layers.push_back(record);
+    dispatch_s_ += to_seconds(record.dispatch);
+    dispatch_network_s_ += to_seconds(record.dispatch_network);
+    combine_s_ += to_seconds(record.combine);
+    expert_s_ += to_seconds(record.expert);
+    imbalance_ += facts.imbalance_max_over_mean;
+    expert_imbalance_ += facts.expert_imbalance_max_over_mean;
+    rows_ += facts.rows;
+    ++routed_;
+    for (std::size_t e = 0; e < facts.expert_rows.size(); ++e) {
+      batch.experts.push_back({facts.layer, ExpertId(static_cast<std::int64_t>(e)),
+                               facts.expert_rows[e], facts.replicas[e]});
+    }
+  }
+  for (const LayerSums& sums : layer_sums_)
+    attention_s_ += to_seconds(mean(sums.by_kind[index_of(TaskKind::kAttention)], devices_));
+
+  // Links that carried something, and the tightest of them as a bound.
+  std::vector<double>& payload = network.link_payload();
+  double network_bound = 0;
+  for (std::size_t l = 0; l < payload.size(); ++l) {
+    if (payload[l] <= 0) continue;
+    const Link& link = network.cluster().links[l];
+    LinkRecord record;
+    record.link = link.name;
+    record.bytes = Bytes(static_cast<std::int64_t>(std::llround(payload[l])));
+    record.capacity = link.capacity;
+    const double seconds = payload[l] / link.capacity.count();
+    record.utilisation = step_s > 0 ? seconds / step_s : 0;
+    record.busy =
+        duration_from_seconds(network.busy_seconds(LinkId(static_cast<std::int64_t>(l))) -
+                              (busy_seconds_before_.empty() ? 0 : busy_seconds_before_[l]));
+    network_bound = std::max(network_bound, seconds);
+    batch.links.push_back(record);
+  }
+  busy_seconds_before_.resize(payload.size());
+  for (std::size_t l = 0; l < payload.size(); ++l) {
+    busy_seconds_before_[l] = network.busy_seconds(LinkId(static_cast<std::int64_t>(l)));
+    payload[l] = 0;
+  }
+  SIM_CHECK(step_s * (1 + 1e-9) + 1e-12 >= network_bound,
+            "a step is not faster than its bytes over the tightest link");
+  SIM_CHECK(step_s * (1 + 1e-9) + 1e-12 >= result.facts.least_compute_s,
+            "a step is not faster than its flops at peak");
+
+  std::int64_t booked = 0;
+  for (std::size_t c = 0; c < kCauseNames.size(); ++c) {
+    booked += result.causes[c];
+    totals_.causes[c] += result.causes[c];
+    if (result.causes[c] != 0)
+      batch.causes.push_back({std::string(kCauseNames[c]), Duration(result.causes[c])});
+  }
+  SIM_CHECK(booked == duration.count(), "the causes of a step add up to it");
+  for (const auto& [key, waited] : wait_rows_) {
+    const auto& [layer, device, waited_for, cause] = key;
+    WaitRecord record;
+    if (layer >= 0) record.layer = layer;
+    record.device = DeviceId(device);
+    if (waited_for >= 0) record.waited_for = DeviceId(waited_for);
+    record.cause = kWaitNames[static_cast<std::size_t>(cause)];
+    record.duration = waited;
+    batch.waits.push_back(record);
+    if (waited_for >= 0) totals_.waited[{device, waited_for}] += waited;
+  }
+
+  ++steps_;
+  step_s_ += step_s;
+  tokens_ += static_cast<double>(result.facts.tokens);
+  exposed_ += batch.step.exposed_communication_fraction;
+  compute_bound_s_ += result.facts.least_compute_s;
+  network_bound_s_ += network_bound;
+  totals_.steps += duration;
+  for (LayerSums& sums : layer_sums_) sums = LayerSums{};
+  for (auto& device : busy_) std::fill(device.begin(), device.end(), Duration(0));
+  for (auto& device : waits_) std::fill(device.begin(), device.end(), Duration(0));
+  wait_rows_.clear();
+  return batch;
+}
+
+std::vector<MetricRecord> Recorder::metrics() const {
+  SIM_CHECK(steps_ > 0, "metrics are asked after a step");
+  const double steps = static_cast<double>(steps_);
+  const double routed = static_cast<double>(std::max<std::int64_t>(1, routed_));
+  return {
+      {"step_time_s", step_s_ / steps, "s"},
+      {"tokens_per_s", tokens_ / step_s_, "tokens/s"},
+      {"tokens_per_s_per_gpu", tokens_ / step_s_ / devices_, "tokens/s"},
+      {"dispatch_time_s", dispatch_s_ / steps, "s"},
+      {"dispatch_network_time_s", dispatch_network_s_ / steps, "s"},
+      {"combine_time_s", combine_s_ / steps, "s"},
+      {"expert_time_s", expert_s_ / steps, "s"},
+      {"attention_time_s", attention_s_ / steps, "s"},
+      {"exposed_communication_fraction", exposed_ / steps, ""},
+      {"imbalance_max_over_mean", routed_ > 0 ? imbalance_ / routed : 1, ""},
+      {"expert_imbalance_max_over_mean", routed_ > 0 ? expert_imbalance_ / routed : 1, ""},
+      {"dropped_token_fraction",
+       rows_ > 0 ? static_cast<double>(dropped_) / static_cast<double>(rows_ + dropped_) : 0, ""},
+      {"peak_memory_bytes", static_cast<double>(peak_memory_), "bytes"},
+      {"bound_compute_s", compute_bound_s_ / steps, "s"},
+      {"bound_network_s", network_bound_s_ / steps, "s"},
+  };
+}
+
+std::vector<TrafficRecord> Recorder::traffic() const {
+  std::vector<TrafficRecord> result;
+  const std::size_t n = static_cast<std::size_t>(devices_);
+  const auto emit = [&](const std::vector<std::int64_t>& matrix, const char* phase) {
+    for (std::size_t i = 0; i < matrix.size(); ++i) {
+      if (matrix[i] == 0) continue;
+      const int layer = traffic_per_layer_ ? static_cast<int>(i / (n * n)) : -1;
+      result.push_back({layer, DeviceId(static_cast<std::int64_t>(i / n % n)),
+                        DeviceId(static_cast<std::int64_t>(i % n)), phase, Bytes(matrix[i])});
+    }
+  };
+  emit(sent_[0], "dispatch");
+  emit(sent_[1], "combine");
+  emit(other_sent_, "tensor_parallel");
+  return result;
+}
+
+}  // namespace sim

@@ -1,0 +1,97 @@
+// Listens to the engine and turns a step into rows of the results database and into the run's
+// metrics.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "analysis/fingerprint.h"
+#include "analysis/records.h"
+#include "sim/core/observer.h"
+#include "sim/policies/collectives/cluster_network.h"
+#include "sim/workloads/inference.h"
+
+namespace sim {
+
+class Recorder : public Observer {
+ public:
+  Recorder(int devices, int layers);
+
+  void on_task(const TaskSpan& span) override;
+  void on_part(const PartSpan& span) override;
+  void on_wait(const StreamWait& wait) override;
+  void on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination, Bytes bytes);
+
+  // Everything of the step that has just ended; `peak_memory` per device. Starts the next step
+  // afresh.
+  StepBatch take_step(const StepResult& result, ClusterNetwork& network,
+                      const std::vector<Bytes>& peak_memory);
+
+  // Over the whole run so far.
+  std::vector<MetricRecord> metrics() const;
+  std::vector<TrafficRecord> traffic() const;
+  // Time of communication, summed over ranks, without waiting for peers.
+  Duration communication_time(TaskKind kind) const {
+    return communication_[static_cast<std::size_t>(kind)];
+  }
+  Duration launch_time() const { return launch_; }  // summed over ranks
+  std::string fingerprint() const { return fingerprint_.text(); }
+  std::uint64_t transfers() const { return transfers_; }
+
+  // What the summary tells, summed over steps.
+  struct Totals {
+    Duration steps{};
+    std::vector<Duration> busy;  // per TaskKind, mean over ranks
+    std::vector<Duration> wait;  // per WaitCause, mean over ranks
+    Duration launch{};           // mean over ranks
+    CauseVector causes{};
+    std::map<std::pair<int, int>, Duration>
+        waited;                         // (device, waited for) -> wait for its late start
+    std::vector<std::int64_t> rows;     // per device: expert rows run
+    std::vector<Duration> expert;       // per device
+    std::vector<Duration> device_busy;  // per device
+  };
+  const Totals& totals() const { return totals_; }
+  // Where traffic is kept: a matrix per layer up to this many cells in all, else one for all
+  // layers.
+  static constexpr std::int64_t kTrafficCells = 2'000'000;
+
+ private:
+  struct LayerSums {  // over ranks
+    Duration by_kind[static_cast<std::size_t>(TaskKind::kHostLaunch) + 1] = {};
+    Duration dispatch_network{};
+    Duration combine_network{};
+  };
+  std::size_t cell(int layer, DeviceId source, DeviceId destination) const;
+
+  int devices_;
+  int layers_;
+  bool traffic_per_layer_;
+  Fingerprint fingerprint_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t transfers_ = 0;
+  std::vector<LayerSums> layer_sums_;         // index layer + 1; 0: embedding and head
+  std::vector<std::vector<Duration>> busy_;   // [device][kind]
+  std::vector<std::vector<Duration>> waits_;  // [device][WaitCause]
+  std::map<std::tuple<int, int, int, int>, Duration>
+      wait_rows_;                      // (layer, device, waited for, cause)
+  std::vector<std::int64_t> sent_[2];  // traffic: dispatch and the rest, combine
+  std::vector<std::int64_t> other_sent_;
+  std::vector<double> busy_seconds_before_;  // per link
+  Duration communication_[static_cast<std::size_t>(TaskKind::kHostLaunch) + 1] = {};
+  Duration launch_{};
+  Totals totals_;
+  // Sums over steps, for the metrics.
+  std::int64_t steps_ = 0;
+  double step_s_ = 0, tokens_ = 0, dispatch_s_ = 0, dispatch_network_s_ = 0, combine_s_ = 0,
+         expert_s_ = 0, attention_s_ = 0;
+  double exposed_ = 0, imbalance_ = 0, expert_imbalance_ = 0, compute_bound_s_ = 0,
+         network_bound_s_ = 0;
+  std::int64_t routed_ = 0, rows_ = 0, dropped_ = 0;
+  std::int64_t peak_memory_ = 0;
+};
+
+}  // namespace sim

@@ -1,0 +1,81 @@
+// One scenario as a value: everything a run needs, read from YAML and checked.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/device.h"
+#include "models/moe_model.h"
+#include "sim/app/catalog.h"
+#include "sim/input/yaml_reader.h"
+#include "sim/policies/placement/placement.h"
+#include "sim/workloads/inference.h"
+#include "topologies/cluster.h"
+#include "traces/replay.h"
+#include "traces/synthetic/synthetic.h"
+
+namespace sim {
+
+enum class WorkloadKind { kLayer, kPrefill, kDecode };
+
+struct RoutingChoice {
+  std::string trace;  // path; empty: synthetic
+  ReplayRule rule = ReplayRule::kAuto;
+  AdaptRule adapt = AdaptRule::kNone;
+  std::string tag;
+  SyntheticSpec synthetic;
+};
+
+// Whose loads a placement is made for: `steps` steps before the run, none (uniform), or the run's
+// own steps (oracle).
+enum class EstimateFrom { kStepsBefore, kUniform, kOracle };
+
+struct PlacementChoice {
+  const PlacementPolicy* policy = nullptr;
+  int redundant_experts = 0;
+  const ReplicaSplit* split = nullptr;
+  EstimateFrom from = EstimateFrom::kStepsBefore;
+  int steps = 0;
+};
+
+struct Scenario {
+  std::string name;
+  std::string file;
+  std::string text;  // as run, with --set applied
+  std::uint64_t seed = 0;
+  MoeModel model;
+  Cluster cluster;
+  std::map<std::string, Device> device_types;
+  ParallelLayout layout;
+  WorkloadKind kind = WorkloadKind::kDecode;
+  InferenceWorkload workload;
+  ModelPart part;
+  RoutingChoice routing;
+  PlacementChoice placement;
+  const ExchangeAlgorithm* exchange = nullptr;
+  DType dispatch_dtype = DType::kBf16;
+  DType combine_dtype = DType::kBf16;
+  int communication_sms = 0;
+  HostSpec host;
+  Overlap overlap = Overlap::kNone;
+  Bytes framework_reserve;
+  std::vector<std::string> warnings;  // keys without effect in this run
+  std::vector<ReadKey> keys;          // every key read, with its value or default
+
+  RoutingShape routing_shape() const;  // experts of each routed block that runs, and top-k
+};
+
+struct ScenarioOverrides {
+  std::vector<std::string> assignments;  // "key=value", in order
+  std::optional<std::uint64_t> seed;
+};
+
+// Throws Error with every mistake found.
+Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrides,
+                       const Catalog& catalog);
+
+}  // namespace sim

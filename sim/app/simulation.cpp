@@ -1,0 +1,386 @@
+#include "sim/app/simulation.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <optional>
+#include <utility>
+
+#include "analysis/result_store.h"
+#include "models/roofline.h"
+#include "sim/core/error.h"
+#include "sim/core/memory_pool.h"
+#include "topologies/routes.h"
+
+namespace sim {
+namespace {
+
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+std::int64_t peak_resident() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario) {
+  const RoutingShape shape = scenario.routing_shape();
+  if (shape.experts.empty()) return nullptr;
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
+                                   scenario.workload.tokens_per_gpu);
+  const RoutingChoice& routing = scenario.routing;
+  if (routing.trace.empty()) {
+    return make_synthetic(routing.synthetic, shape.experts, shape.top_k, std::move(tokens),
+                          scenario.seed);
+  }
+  ReplayOptions options;
+  options.prefill = scenario.workload.phase == Phase::kPrefill;
+  options.tag = routing.tag;
+  return make_replay(routing.trace, routing.rule, shape, std::move(tokens), scenario.seed,
+                     routing.adapt, options);
+}
+
+// Routed blocks that the run executes, by their index among all routed blocks.
+std::vector<int> routed_indices(const Scenario& scenario) {
+  std::vector<int> result;
+  const std::vector<BlockId> blocks = routed_blocks(scenario.model);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (blocks[i].layer >= scenario.part.first_layer && blocks[i].layer < scenario.part.end_layer) {
+      result.push_back(static_cast<int>(i));
+    }
+  }
+  return result;
+}
+
+bool needs_load(const PlacementChoice& placement) {
+  return placement.from != EstimateFrom::kUniform &&
+         (placement.redundant_experts > 0 || placement.policy->name == "balanced" ||
+          placement.policy->name.substr(0, 4) == "eplb");
+}
+
+// Rows per expert of every routed block that runs, summed over the steps the estimate looks at.
+std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
+                                                const std::vector<int>& indices) {
+  std::vector<std::vector<double>> loads(scenario.routing_shape().experts.size());
+  if (!needs_load(scenario.placement)) return loads;
+  const std::unique_ptr<RoutingSource> routing = make_routing(scenario);
+  const bool oracle = scenario.placement.from == EstimateFrom::kOracle;
+  const int first = oracle ? scenario.workload.routing_step_offset : 0;
+  const int count = oracle ? scenario.workload.steps : scenario.placement.steps;
+  LayerRouting layer;
+  for (int step = first; step < first + count; ++step) {
+    for (const int index : indices) {
+      routing->fill(step, index, layer);
+      std::vector<double>& load = loads[static_cast<std::size_t>(index)];
+      load.resize(static_cast<std::size_t>(layer.experts), 0);
+      for (std::size_t i = 0; i < layer.counts.size(); ++i)
+        load[i % load.size()] += static_cast<double>(layer.counts[i]);
+    }
+  }
+  return loads;
+}
+
+std::vector<ExpertPlacement> make_placements(const Scenario& scenario) {
+  const RoutingShape shape = scenario.routing_shape();
+  const std::vector<BlockId> blocks = routed_blocks(scenario.model);
+  const std::vector<int> indices = routed_indices(scenario);
+  const std::vector<std::vector<double>> loads = estimate_loads(scenario, indices);
+  const int per_node = static_cast<int>(scenario.cluster.nodes.front().devices.size());
+  std::vector<ExpertPlacement> placements(shape.experts.size());
+  for (const int index : indices) {
+    const std::size_t i = static_cast<std::size_t>(index);
+    PlacementInput input;
+    input.experts = shape.experts[i];
+    input.redundant_experts = scenario.placement.redundant_experts;
+    input.ranks = scenario.layout.ep;
+    input.nodes = std::max(1, scenario.layout.ep / per_node);
+    input.groups = static_cast<int>(block_at(scenario.model, blocks[i]).ffn().routing->groups);
+    input.load = loads[i];
+    if (input.load.empty()) input.load.assign(static_cast<std::size_t>(input.experts), 0);
+    RandomStream random(scenario.seed, "placement/layer" + std::to_string(blocks[i].layer));
+    placements[i] = place_experts(*scenario.placement.policy, input, random);
+  }
+  return placements;
+}
+
+InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
+                          const ExchangeAlgorithm& exchange) {
+  InferenceSetup setup{scenario.model,
+                       scenario.cluster,
+                       {},
+                       costs,
+                       scenario.layout,
+                       scenario.part,
+                       &exchange,
+                       assumed_startup(),
+                       assumed_startup(),
+                       scenario.communication_sms,
+                       scenario.dispatch_dtype,
+                       scenario.combine_dtype,
+                       scenario.host,
+                       scenario.overlap,
+                       scenario.placement.split,
+                       {}};
+  for (const ClusterDevice& device : scenario.cluster.devices) {
+    setup.devices.push_back(&scenario.device_types.at(device.device_type));
+  }
+  const int per_node = static_cast<int>(scenario.cluster.nodes.front().devices.size());
+  const int nodes = std::max(1, (scenario.layout.ep + per_node - 1) / per_node);
+  if (const AlgorithmConstants* constants =
+          find_constants(scenario.cluster, exchange.name, nodes)) {
+    setup.dispatch_cost = constants->dispatch;
+    setup.combine_cost = constants->combine;
+  }
+  return setup;
+}
+
+// The costs table: kernels from the ledger, communication by the label of its constants, gaps as
+// assumed.
+std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& recorder,
+                                     const InferenceSetup& setup, double& out_of_range_share) {
+  std::vector<CostRecord> records;
+  Duration all{0};
+  Duration outside{0};
+  for (const CostLedger::Line& line : ledger.lines()) {
+    all += line.total;
+    if (!line.in_range) outside += line.total;
+    records.push_back({line.kernel, line.device, std::string(to_text(line.label)),
+                       line.source + (line.in_range ? "" : " (outside its calibrated range)"),
+                       line.total});
+  }
+  const std::string device = setup.devices.front()->name;
+  const auto add = [&](const char* kernel, Duration time, const std::string& label,
+                       const std::string& source) {
+    if (time == Duration(0)) return;
+    records.push_back({kernel, device, label, source, time});
+    all += time;
+  };
+  add("dispatch", recorder.communication_time(TaskKind::kDispatch), setup.dispatch_cost.label,
+      setup.dispatch_cost.source);
+  add("combine", recorder.communication_time(TaskKind::kCombine), setup.combine_cost.label,
+      setup.combine_cost.source);
+  for (const auto& [kind, operation] : {std::pair{TaskKind::kAllGather, "all-gather"},
+                                        {TaskKind::kReduceScatter, "reduce-scatter"}}) {
+    const int per_node = static_cast<int>(setup.cluster.nodes.front().devices.size());
+    const CollectiveConstants* constants = find_collective(
+        setup.cluster, "nccl-ring", operation, (setup.layout.tp + per_node - 1) / per_node);
+    add(operation, recorder.communication_time(kind),
+        constants != nullptr ? constants->label : "assumed",
+        constants != nullptr ? constants->source : assumed_startup().source);
+  }
+  add("launch", recorder.launch_time(), "assumed",
+      "host: gaps between kernels and the start of a step");
+  std::stable_sort(records.begin(), records.end(), [](const CostRecord& a, const CostRecord& b) {
+    return a.duration > b.duration;
+  });
+  out_of_range_share = all > Duration(0) ? to_seconds(outside) / to_seconds(all) : 0;
+  return records;
+}
+
+void add_warnings(const Scenario& scenario, const RoutingSource* routing,
+                  const InferenceSetup& setup, RunOutcome& outcome) {
+  outcome.warnings = scenario.warnings;
+  const double longest =
+      static_cast<double>(scenario.workload.length.most + scenario.workload.steps - 1);
+  if (scenario.model.max_context > 0 && longest > static_cast<double>(scenario.model.max_context)) {
+    outcome.warnings.push_back(
+        "contexts reach " + std::to_string(static_cast<std::int64_t>(longest)) +
+        " tokens; the model was made for " + std::to_string(scenario.model.max_context));
+  }
+  if (routing != nullptr) {
+    outcome.routing_description = routing->description();
+    outcome.reuse = routing->reuse();
+    for (const std::string& warning : routing->warnings()) outcome.warnings.push_back(warning);
+  }
+  if (setup.dispatch_cost.source == assumed_startup().source && routing != nullptr) {
+    outcome.warnings.push_back("the cluster has no constants for '" +
+                               std::string(setup.exchange->name) +
+                               "': line rate and link latency are used");
+  }
+}
+
+class Simulation {
+ public:
+  Simulation(const Scenario& scenario, const RunOptions& options)
+      : scenario_(scenario),
+        options_(options),
+        setup_(make_setup(scenario, costs_, *scenario.exchange)),
+        routes_(scenario.cluster),
+        recorder_(scenario.layout.world, static_cast<int>(scenario.model.layers.size())),
+        graph_(loop_, recorder_,
+               {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
+                id_of(Cause::kLaunch)}),
+        network_(scenario.cluster, routes_, graph_.network(), memory_bandwidths(setup_)) {}
+
+  RunOutcome run();
+
+ private:
+  static std::vector<Bandwidth> memory_bandwidths(const InferenceSetup& setup) {
+    std::vector<Bandwidth> result;
+    for (const Device* device : setup.devices) result.push_back(device->memory_bandwidth);
+    return result;
+  }
+  std::int64_t begin_store();
+  void finish_store(const RunOutcome& outcome);
+
+  const Scenario& scenario_;
+  const RunOptions& options_;
+  Roofline costs_;
+  InferenceSetup setup_;
+  Routes routes_;
+  EventLoop loop_;
+  Recorder recorder_;
+  TaskGraph graph_;
+  ClusterNetwork network_;
+  CostLedger ledger_;
+  std::optional<ResultStore> store_;
+};
+
+std::int64_t Simulation::begin_store() {
+  if (options_.results.empty()) return 0;
+  store_.emplace(options_.results);
+  static constexpr const char* kKinds[] = {"layer", "prefill", "decode"};
+  RunRecord record;
+  record.name = scenario_.name;
+  record.kind = kKinds[static_cast<int>(scenario_.kind)];
+  record.model = scenario_.model.name;
+  record.cluster = scenario_.cluster.name;
+  record.devices = scenario_.layout.world;
+  record.scenario = scenario_.text;
+  record.seed = scenario_.seed;
+  record.version = kVersion;
+  record.started_at = utc_now();
+  return store_->begin_run(record);
+}
+
+void Simulation::finish_store(const RunOutcome& outcome) {
+  if (!store_) return;
+  RunResult result;
+  result.fingerprint = outcome.fingerprint;
+  result.wall_s = outcome.effort.wall_s;
+  result.metrics = outcome.metrics;
+  result.traffic = recorder_.traffic();
+  result.costs = outcome.costs;
+  for (std::size_t r = 0; r < outcome.memory.size(); ++r) {
+    for (const MemoryItem& item : outcome.memory[r]) {
+      result.memory.push_back({DeviceId(static_cast<std::int64_t>(r)), item.name, item.bytes});
+    }
+  }
+  store_->finish_run(result);
+}
+
+RunOutcome Simulation::run() {
+  const auto wall = std::chrono::steady_clock::now();
+  const double cpu = cpu_seconds();
+  RunOutcome outcome;
+  const std::unique_ptr<RoutingSource> routing = make_routing(scenario_);
+  setup_.placements = make_placements(scenario_);
+  outcome.memory = check_memory(scenario_);
+  std::vector<Bytes> peak;
+  for (const std::vector<MemoryItem>& items : outcome.memory) peak.push_back(total(items));
+  outcome.run_id = begin_store();
+  const auto traffic = [this](int layer, TaskKind kind, DeviceId from, DeviceId to, Bytes bytes) {
+    recorder_.on_traffic(layer, kind, from, to, bytes);
+    network_.count_payload(from, to, static_cast<double>(bytes.count()));
+  };
+  const auto on_step = [&](const StepResult& result) {
+    StepBatch batch = recorder_.take_step(result, network_, peak);
+    if (store_) store_->add(batch);
+    if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);
+  };
+  NoRouting none;
+  InferenceRun run(scenario_.workload, setup_, loop_, graph_, network_, routing ? *routing : none,
+                   ledger_, traffic, on_step);
+  run.run();
+  outcome.fingerprint = recorder_.fingerprint();
+  outcome.metrics = recorder_.metrics();
+  outcome.totals = recorder_.totals();
+  outcome.costs = cost_records(ledger_, recorder_, setup_, outcome.out_of_range_share);
+  add_warnings(scenario_, routing.get(), setup_, outcome);
+  for (const ExpertPlacement& placement : setup_.placements) {
+    outcome.empty_slots = std::max(outcome.empty_slots, placement.empty_slots());
+    outcome.wasted_copies = std::max(outcome.wasted_copies, placement.wasted_copies());
+  }
+  outcome.effort = {loop_.events_run(),
+                    graph_.tasks_run(),
+                    graph_.network().transfers_started(),
+                    graph_.network().level_changes(),
+                    cpu_seconds() - cpu,
+                    std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count(),
+                    peak_resident()};
+  finish_store(outcome);
+  return outcome;
+}
+
+}  // namespace
+
+double RunOutcome::metric(std::string_view name) const {
+  for (const MetricRecord& record : metrics) {
+    if (record.name == name) return record.value;
+  }
+  SIM_CHECK(false, "a metric of that name exists: " + std::string(name));
+}
+
+void check_routing(const Scenario& scenario) { make_routing(scenario); }
+
+std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
+  const Roofline costs;
+  InferenceSetup setup = make_setup(scenario, costs, *scenario.exchange);
+  std::vector<int> slots;
+  const RoutingShape shape = scenario.routing_shape();
+  int most = 0;
+  for (const int index : routed_indices(scenario)) {
+    PlacementInput input;
+    input.experts = shape.experts[static_cast<std::size_t>(index)];
+    input.redundant_experts = scenario.placement.redundant_experts;
+    input.ranks = scenario.layout.ep;
+    most = std::max(most, input.slots_per_rank());
+  }
+  const std::vector<RankSequences> sequences = make_sequences(
+      scenario.workload, scenario.layout.world,
+      scenario.workload.phase == Phase::kDecode ? scenario.workload.steps - 1 : 0, {});
+  std::vector<std::vector<MemoryItem>> memory;
+  Mistakes mistakes;
+  for (int r = 0; r < scenario.layout.world; ++r) {
+    memory.push_back(
+        rank_memory(setup, scenario.workload, sequences, r, most, scenario.framework_reserve));
+    const Device& device = *setup.devices[static_cast<std::size_t>(r)];
+    MemoryPool pool(device.memory_capacity);
+    for (const MemoryItem& item : memory.back()) pool.hold(item.name, item.bytes);
+    if (pool.fits() || !mistakes.empty()) continue;
+    std::string items;
+    for (const auto& [name, bytes] : pool.items())
+      items += (items.empty() ? "" : ", ") + name + " " + format_bytes(bytes);
+    mistakes.add(Place{scenario.file},
+                 "gpu " + std::to_string(r) + " (" + device.name + ") needs " +
+                     format_bytes(pool.peak()) + " of its " + format_bytes(pool.capacity()) + ": " +
+                     items,
+                 "raise ep or tp, or lower tokens_per_gpu or context");
+  }
+  mistakes.throw_if_any();
+  return memory;
+}
+
+RunOutcome run_scenario(const Scenario& scenario, const RunOptions& options) {
+  return Simulation(scenario, options).run();
+}
+
+}  // namespace sim
