@@ -23,6 +23,7 @@ ResourceId FairShareSolver::add_resource(double capacity) {
   resources_.emplace_back();
   resources_.back().capacity = capacity;
   level_.push_back(kNever);
+  pending_flag_.push_back(0);
   return id;
 }
 
@@ -30,7 +31,7 @@ void FairShareSolver::set_capacity(ResourceId resource, double capacity, double 
   SIM_CHECK(capacity >= 0, "a capacity is not negative");
   advance(resource.value(), now);
   resources_[resource.index()].capacity = capacity;
-  dirty_.push_back(resource.value());
+  mark_dirty(resource.value());
 }
 
 FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> uses, double amount,
@@ -42,6 +43,7 @@ FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> use
     f = static_cast<FlowIndex>(flows_.size());
     flows_.emplace_back();
     holder_.push_back(-1);
+    lambda_.push_back(0);
   } else {
     f = free_flows_.back();
     free_flows_.pop_back();
@@ -63,18 +65,33 @@ FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> use
   flow.cap_resource = cap_resource;
   flow.live = true;
   holder_[static_cast<std::size_t>(f)] = -1;
+  lambda_[static_cast<std::size_t>(f)] = 0;
+  bool full_somewhere = false;
   const auto join = [&](std::int32_t r, double multiplier) {
     Resource& resource = resources_[static_cast<std::size_t>(r)];
     const double load = multiplier * weight;
     if (resource.members.empty()) resource.busy_since = now;
     flow.uses.push_back({r, static_cast<std::int32_t>(resource.members.size()), load});
     resource.members.push_back({f, static_cast<std::int32_t>(flow.uses.size() - 1), load});
-    dirty_.push_back(r);
+    if (!std::isfinite(level_[static_cast<std::size_t>(r)])) return;
+    full_somewhere = true;
+    resource.rising += load;
+    mark_dirty(r);
   };
   for (const ResourceUse& use : uses) join(use.resource.value(), use.multiplier);
   if (cap_resource >= 0) join(cap_resource, 1);
+  if (!full_somewhere) {
+    for (const Use& use : flow.uses) mark_dirty(use.resource);
+  }
   ++active_;
   return f;
+}
+
+void FairShareSolver::mark_dirty(std::int32_t r) {
+  Resource& resource = resources_[static_cast<std::size_t>(r)];
+  if (resource.dirty) return;
+  resource.dirty = true;
+  dirty_.push_back(r);
 }
 
 void FairShareSolver::advance(std::int32_t r, double now) {
@@ -99,68 +116,89 @@ void FairShareSolver::enqueue(std::int32_t r, double key) {
   std::push_heap(queue_.begin(), queue_.end(), std::greater<>{});
 }
 
-// A change at `water` reaches r: its level is open from there on.
-void FairShareSolver::make_pending(std::int32_t r, double water, double now) {
+// A change reaches r, which is not pending yet: its level is open from here on. The caller enqueues
+// it.
+void FairShareSolver::make_pending(std::int32_t r, double now) {
   Resource& resource = resources_[static_cast<std::size_t>(r)];
-  if (resource.pending) {
-    if (resource.key > water)
-      enqueue(r, water);  // its candidate may have fallen: look again at once
-    return;
-  }
   advance(r, now);
-  resource.pending = true;
+  pending_flag_[static_cast<std::size_t>(r)] = 1;
+  resource.key = kNever;
   resource.old_level = level_[static_cast<std::size_t>(r)];
+  // What was found when it settled last, adjusted since by what came and went, still bounds its
+  // level from below.
+  resource.solved = std::isfinite(resource.old_level);
+  resource.exact = false;
   pending_.push_back(r);
-  if (std::isfinite(resource.old_level)) {
+  if (resource.solved) {
     queue_.push_back({resource.old_level, r, true});
     std::push_heap(queue_.begin(), queue_.end(), std::greater<>{});
   }
-  enqueue(r, water);
 }
 
-double FairShareSolver::settled_level_elsewhere(std::int32_t flow, std::int32_t except) const {
-  const std::int32_t holder = holder_[static_cast<std::size_t>(flow)];
-  if (holder >= 0 && holder != except && !resources_[static_cast<std::size_t>(holder)].pending) {
-    return level_[static_cast<std::size_t>(holder)];
+// A transfer that r counted as frozen at `water` goes on rising: its candidate falls, to no less
+// than this.
+void FairShareSolver::released(std::int32_t r, double load, double water) {
+  Resource& resource = resources_[static_cast<std::size_t>(r)];
+  resource.exact = false;
+  double least = water;
+  if (resource.solved) {
+    resource.frozen -= load * water;
+    resource.rising += load;
+    least = std::max(water, (resource.capacity - resource.frozen) / resource.rising);
   }
-  double lowest = kNever;
-  for (const Use& use : flows_[static_cast<std::size_t>(flow)].uses) {
-    if (use.resource == except || resources_[static_cast<std::size_t>(use.resource)].pending)
-      continue;
-    lowest = std::min(lowest, level_[static_cast<std::size_t>(use.resource)]);
-  }
-  return lowest;
+  if (least < resource.key) enqueue(r, least);
 }
 
 // The level at which r is full, given the settled levels of its transfers elsewhere; kNever when it
 // never fills.
 double FairShareSolver::solve_level(std::int32_t r) {
-  const Resource& resource = resources_[static_cast<std::size_t>(r)];
-  scratch_.clear();
+  Resource& resource = resources_[static_cast<std::size_t>(r)];
+  // No level lies below the key, so what is settled below it elsewhere is frozen.
+  const double least = std::isfinite(resource.key) ? resource.key * (1 - kSame) : 0;
+  if (scratch_.size() < resource.members.size()) scratch_.resize(resource.members.size());
+  double frozen = 0;
   double rising = 0;
+  std::size_t count = 0;
   for (const Member& member : resource.members) {
-    scratch_.emplace_back(settled_level_elsewhere(member.flow, r), member.load);
-    rising += member.load;
+    // A transfer whose holder is pending, or is r, may rise: until it is held again it counts as
+    // rising.
+    const std::size_t f = static_cast<std::size_t>(member.flow);
+    const std::int32_t holder = holder_[f];
+    const bool settled =
+        holder >= 0 && holder != r && pending_flag_[static_cast<std::size_t>(holder)] == 0;
+    const double elsewhere = settled ? lambda_[f] : kNever;
+    if (elsewhere < least) {
+      frozen += member.load * elsewhere;
+    } else {
+      rising += member.load;
+      scratch_[count++] = {elsewhere, member.load};
+    }
   }
-  double free = resource.capacity;
-  std::size_t count = scratch_.size();
+  double level = kNever;
   while (count > 0) {
-    const double x = std::max(0.0, free) / rising;
+    const double x = std::max(0.0, resource.capacity - frozen) / rising;
     std::size_t kept = 0;
     double kept_rising = 0;
     for (std::size_t i = 0; i < count; ++i) {
       if (scratch_[i].first < x) {
-        free -= scratch_[i].second * scratch_[i].first;
+        frozen += scratch_[i].second * scratch_[i].first;
       } else {
         kept_rising += scratch_[i].second;
         scratch_[kept++] = scratch_[i];
       }
     }
-    if (kept == count) return x;
+    if (kept == count) {
+      level = x;
+      break;
+    }
     count = kept;
     rising = kept_rising;
   }
-  return kNever;
+  resource.solved = true;
+  resource.exact = true;
+  resource.frozen = frozen;
+  resource.rising = count == 0 ? 0 : rising;
+  return level;
 }
 
 // Moves the transfer to r's clock, keeping the bytes it has left.
@@ -189,36 +227,76 @@ void FairShareSolver::hold(std::int32_t f, std::int32_t r, double now) {
   touch(r);
 }
 
+// r is full at `level`: what is not frozen lower stays there.
 void FairShareSolver::settle_resource(std::int32_t r, double level, double now) {
   Resource& resource = resources_[static_cast<std::size_t>(r)];
   const double old = resource.old_level;
-  resource.pending = false;
+  pending_flag_[static_cast<std::size_t>(r)] = 0;
   resource.key = kNever;
   level_[static_cast<std::size_t>(r)] = level;
   ++level_changes_;
   touch(r);
-  if (!std::isfinite(level)) return;
   const double same = level * (1 + kSame);
   for (std::size_t i = 0; i < resource.members.size(); ++i) {
     const std::int32_t f = resource.members[i].flow;
-    const std::int32_t holder = holder_[static_cast<std::size_t>(f)];
-    double was = kNever;  // the level it had, or has, through its present holder
+    const std::size_t fi = static_cast<std::size_t>(f);
+    const std::int32_t holder = holder_[fi];
+    double was = kNever;  // the level at which its other resources last saw it freeze
     if (holder == r) {
       was = old;
     } else if (holder >= 0) {
       const Resource& other = resources_[static_cast<std::size_t>(holder)];
-      if (!other.pending && level_[static_cast<std::size_t>(holder)] <= same) continue;
-      was = other.pending ? other.old_level : level_[static_cast<std::size_t>(holder)];
+      if (!pending_flag_[static_cast<std::size_t>(holder)] &&
+          level_[static_cast<std::size_t>(holder)] <= same)
+        continue;
+      was = pending_flag_[static_cast<std::size_t>(holder)]
+                ? other.old_level
+                : level_[static_cast<std::size_t>(holder)];
     }
     hold(f, r, now);
-    if (was <= same)
-      continue;  // it rose past its old level, which reached its other resources then
-    for (const Use& use : flows_[static_cast<std::size_t>(f)].uses) {
+    const double change = level - lambda_[fi];
+    lambda_[fi] = level;
+    for (const Use& use : flows_[fi].uses) {
       const std::int32_t s = use.resource;
-      if (s == r || resources_[static_cast<std::size_t>(s)].pending) continue;
-      if (level_[static_cast<std::size_t>(s)] > same) make_pending(s, level, now);
+      if (s == r) continue;
+      Resource& other = resources_[static_cast<std::size_t>(s)];
+      if (pending_flag_[static_cast<std::size_t>(s)]) {
+        other.exact = false;
+        continue;
+      }
+      const double other_level = level_[static_cast<std::size_t>(s)];
+      if (!std::isfinite(other_level)) {
+        if (change == 0) continue;
+        if (eager_) {
+          make_pending(s, now);
+          enqueue(s, level);
+          continue;
+        }
+        other.load += use.load * change;
+        if (!other.loaded) {
+          other.loaded = true;
+          loaded_.push_back(s);
+        }
+      } else if (was > same && other_level > same) {
+        make_pending(s, now);  // it freezes earlier than s thought, so s can only be faster
+        enqueue(s, other_level);
+      }
     }
   }
+}
+
+// r is not full any more: from now on only its load is watched.
+void FairShareSolver::settle_not_full(std::int32_t r) {
+  Resource& resource = resources_[static_cast<std::size_t>(r)];
+  pending_flag_[static_cast<std::size_t>(r)] = 0;
+  resource.key = kNever;
+  if (std::isfinite(resource.old_level)) ++level_changes_;
+  level_[static_cast<std::size_t>(r)] = kNever;
+  resource.load = 0;
+  for (const Member& member : resource.members) {
+    resource.load += member.load * lambda_[static_cast<std::size_t>(member.flow)];
+  }
+  touch(r);
 }
 
 // The water passes r's old level and r is not full: what it held goes on rising.
@@ -232,7 +310,7 @@ void FairShareSolver::pass_old_level(std::int32_t r, double now) {
     std::int32_t tied = -1;
     for (const Use& use : flows_[static_cast<std::size_t>(f)].uses) {
       const std::int32_t s = use.resource;
-      if (s == r || resources_[static_cast<std::size_t>(s)].pending) continue;
+      if (s == r || pending_flag_[static_cast<std::size_t>(s)]) continue;
       if (level_[static_cast<std::size_t>(s)] <= same) tied = s;
     }
     if (tied >= 0) {
@@ -240,16 +318,27 @@ void FairShareSolver::pass_old_level(std::int32_t r, double now) {
       continue;
     }
     for (const Use& use : flows_[static_cast<std::size_t>(f)].uses) {
-      if (use.resource != r) make_pending(use.resource, water, now);
+      const std::int32_t s = use.resource;
+      if (s == r) continue;
+      const bool pending = pending_flag_[static_cast<std::size_t>(s)] != 0;
+      if (!pending && !eager_ && !std::isfinite(level_[static_cast<std::size_t>(s)])) continue;
+      if (!pending) make_pending(s, now);
+      released(s, use.load, water);
     }
   }
 }
 
-void FairShareSolver::settle(double now) {
-  if (dirty_.empty()) return;
+// One upward sweep from the dirty resources until nothing is pending.
+void FairShareSolver::sweep(double now) {
   queue_.clear();
   for (const std::int32_t r : dirty_) {
-    if (!resources_[static_cast<std::size_t>(r)].pending) make_pending(r, 0, now);
+    Resource& resource = resources_[static_cast<std::size_t>(r)];
+    resource.dirty = false;
+    if (pending_flag_[static_cast<std::size_t>(r)]) continue;
+    make_pending(r, now);
+    enqueue(r, resource.solved
+                   ? std::max(0.0, (resource.capacity - resource.frozen) / resource.rising)
+                   : 0.0);
   }
   dirty_.clear();
   while (!queue_.empty()) {
@@ -257,7 +346,7 @@ void FairShareSolver::settle(double now) {
     const QueueEntry entry = queue_.back();
     queue_.pop_back();
     Resource& resource = resources_[static_cast<std::size_t>(entry.resource)];
-    if (!resource.pending) continue;
+    if (!pending_flag_[static_cast<std::size_t>(entry.resource)]) continue;
     if (entry.passes_old) {
       // A candidate at the same level, up to rounding, settles here: nothing is released then.
       const double same = resource.old_level * (1 + kSame);
@@ -278,10 +367,43 @@ void FairShareSolver::settle(double now) {
     }
   }
   for (const std::int32_t r : pending_) {
-    if (resources_[static_cast<std::size_t>(r)].pending) settle_resource(r, kNever, now);
+    if (pending_flag_[static_cast<std::size_t>(r)]) settle_not_full(r);
   }
   pending_.clear();
+}
+
+void FairShareSolver::settle(double now) {
+  if (dirty_.empty()) return;
+  // Resources that are not full only have their load watched. Should one of them fill up, it takes
+  // part in another sweep; in the rare case that this happens again and again, all of them take
+  // part from the start.
+  constexpr int kWatchedSweeps = 4;
+  for (int round = 0; !dirty_.empty(); ++round) {
+    eager_ = round >= kWatchedSweeps;
+    sweep(now);
+    check_watched();
+  }
+  eager_ = false;
   refresh_finishes(now);
+}
+
+// Marks the watched resources that have filled up as dirty.
+void FairShareSolver::check_watched() {
+  constexpr double kNear = 1e-9;  // closer to full than this, the load is summed anew
+  for (const std::int32_t r : loaded_) {
+    Resource& resource = resources_[static_cast<std::size_t>(r)];
+    resource.loaded = false;
+    if (std::isfinite(level_[static_cast<std::size_t>(r)])) continue;
+    if (resource.load <= resource.capacity * (1 - kNear) && ++resource.load_changes < kExactEvery)
+      continue;
+    resource.load_changes = 0;
+    resource.load = 0;
+    for (const Member& member : resource.members) {
+      resource.load += member.load * lambda_[static_cast<std::size_t>(member.flow)];
+    }
+    if (resource.load > resource.capacity * (1 + 1e-12)) mark_dirty(r);
+  }
+  loaded_.clear();
 }
 
 bool FairShareSolver::valid(std::int32_t r, const Finish& finish) const {
@@ -375,10 +497,17 @@ void FairShareSolver::remove(FlowIndex f, double now) {
     resource.members[position] = moved;
     resource.members.pop_back();
     if (resource.members.empty()) resource.busy += now - resource.busy_since;
+    if (std::isfinite(level_[static_cast<std::size_t>(use.resource)])) {
+      // As if it had been frozen elsewhere: where r held it, r's level rises by more than this
+      // bound says.
+      resource.frozen -= use.load * lambda_[static_cast<std::size_t>(f)];
+      mark_dirty(use.resource);
+    } else {
+      resource.load -= use.load * lambda_[static_cast<std::size_t>(f)];
+    }
     flows_[static_cast<std::size_t>(moved.flow)]
         .uses[static_cast<std::size_t>(moved.use)]
         .position = use.position;
-    dirty_.push_back(use.resource);
   }
   if (flow.cap_resource >= 0) free_cap_resources_.push_back(flow.cap_resource);
   free_flows_.push_back(f);

@@ -35,6 +35,7 @@ class FairShareSolver {
  public:
   using FlowIndex = std::int32_t;
   static constexpr double kNever = std::numeric_limits<double>::infinity();
+  static constexpr int kExactEvery = 1024;  // changes of a watched load before it is summed anew
 
   ResourceId add_resource(double capacity);
   void set_capacity(ResourceId resource, double capacity, double now);
@@ -97,9 +98,18 @@ class FairShareSolver {
     double busy = 0;
     double busy_since = 0;
     double key = kNever;  // its place in the sweep while pending
+    // Of the last solution: load of the frozen transfers, weight of the rising ones; adjusted since
+    // by what came and went, so that (capacity - frozen) / rising bounds its level from below.
+    double frozen = 0;
+    double rising = 0;
+    double load = 0;  // bytes/ps on it while it is not full
+    std::int32_t load_changes = 0;
     std::uint32_t version = 0;
     std::int32_t held = 0;
-    bool pending = false;
+    bool solved = false;  // `frozen` and `rising` mean something
+    bool exact = false;   // while pending: `key` is its level if nothing more reaches it
+    bool dirty = false;
+    bool loaded = false;   // in loaded_
     bool touched = false;  // its next finish must be recomputed
     std::vector<Member> members;
     std::vector<Finish> finishes;  // heap; entries of transfers it no longer holds are skipped
@@ -124,10 +134,14 @@ class FairShareSolver {
   };
 
   void advance(std::int32_t r, double now);
-  void make_pending(std::int32_t r, double water, double now);
+  void make_pending(std::int32_t r, double now);
+  void mark_dirty(std::int32_t r);
   void enqueue(std::int32_t r, double key);
+  void released(std::int32_t r, double load, double water);
+  void sweep(double now);
+  void check_watched();
+  void settle_not_full(std::int32_t r);
   double solve_level(std::int32_t r);
-  double settled_level_elsewhere(std::int32_t flow, std::int32_t except) const;
   void settle_resource(std::int32_t r, double level, double now);
   void pass_old_level(std::int32_t r, double now);
   void hold(std::int32_t flow, std::int32_t r, double now);
@@ -137,13 +151,17 @@ class FairShareSolver {
   bool valid(std::int32_t r, const Finish& finish) const;
 
   std::vector<Resource> resources_;
-  std::vector<double> level_;  // per resource; kNever: not full
+  std::vector<double> level_;               // per resource; kNever: not full
+  std::vector<std::uint8_t> pending_flag_;  // per resource: its level is open in this sweep
   std::vector<Flow> flows_;
   std::vector<std::int32_t> holder_;  // per flow; -1: nobody yet
+  std::vector<double> lambda_;        // per flow: its level when it was last settled
   std::vector<FlowIndex> free_flows_;
   std::vector<std::int32_t> free_cap_resources_;
   std::vector<std::int32_t> dirty_;  // to become pending at the next settle
   std::vector<std::int32_t> pending_;
+  std::vector<std::int32_t> loaded_;  // not full, and the load has changed in this sweep
+  bool eager_ = false;                // resources that are not full take part in the sweep
   std::vector<std::int32_t> touched_;
   std::vector<QueueEntry> queue_;
   std::vector<NextFinish> next_;
