@@ -41,14 +41,17 @@ std::string utc_now() {
   return text;
 }
 
-std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario) {
+// `counts_only`: a synthetic routing is counted, not drawn token by token: what a load estimate needs.
+std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, bool counts_only) {
   const RoutingShape shape = scenario.routing_shape();
   if (shape.experts.empty()) return nullptr;
   std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
                                    scenario.workload.tokens_per_gpu);
   const RoutingChoice& routing = scenario.routing;
   if (routing.trace.empty()) {
-    return make_synthetic(routing.synthetic, shape.experts, shape.top_k, std::move(tokens),
+    SyntheticSpec spec = routing.synthetic;
+    if (counts_only) spec.token_budget = 0;
+    return make_synthetic(spec, shape.experts, shape.top_k, std::move(tokens),
                           scenario.seed);
   }
   ReplayOptions options;
@@ -81,8 +84,8 @@ std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
                                                 const std::vector<int>& indices) {
   std::vector<std::vector<double>> loads(scenario.routing_shape().experts.size());
   if (!needs_load(scenario.placement)) return loads;
-  const std::unique_ptr<RoutingSource> routing = make_routing(scenario);
   const bool oracle = scenario.placement.from == EstimateFrom::kOracle;
+  const std::unique_ptr<RoutingSource> routing = make_routing(scenario, !oracle);
   const int first = oracle ? scenario.workload.routing_step_offset : 0;
   const int count = oracle ? scenario.workload.steps : scenario.placement.steps;
   LayerRouting layer;
@@ -291,7 +294,7 @@ RunOutcome Simulation::run() {
   const auto wall = std::chrono::steady_clock::now();
   const double cpu = cpu_seconds();
   RunOutcome outcome;
-  const std::unique_ptr<RoutingSource> routing = make_routing(scenario_);
+  const std::unique_ptr<RoutingSource> routing = make_routing(scenario_, false);
   setup_.placements = make_placements(scenario_);
   outcome.memory = check_memory(scenario_);
   std::vector<Bytes> peak;
@@ -339,7 +342,7 @@ double RunOutcome::metric(std::string_view name) const {
   SIM_CHECK(false, "a metric of that name exists: " + std::string(name));
 }
 
-void check_routing(const Scenario& scenario) { make_routing(scenario); }
+void check_routing(const Scenario& scenario) { make_routing(scenario, false); }
 
 std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
   const Roofline costs;
