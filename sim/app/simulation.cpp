@@ -41,7 +41,8 @@ std::string utc_now() {
   return text;
 }
 
-// `counts_only`: a synthetic routing is counted, not drawn token by token: what a load estimate needs.
+// `counts_only`: a synthetic routing is counted, not drawn token by token: what a load estimate
+// needs.
 std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, bool counts_only) {
   const RoutingShape shape = scenario.routing_shape();
   if (shape.experts.empty()) return nullptr;
@@ -51,8 +52,7 @@ std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, bool count
   if (routing.trace.empty()) {
     SyntheticSpec spec = routing.synthetic;
     if (counts_only) spec.token_budget = 0;
-    return make_synthetic(spec, shape.experts, shape.top_k, std::move(tokens),
-                          scenario.seed);
+    return make_synthetic(spec, shape.experts, shape.top_k, std::move(tokens), scenario.seed);
   }
   ReplayOptions options;
   options.prefill = scenario.workload.phase == Phase::kPrefill;
