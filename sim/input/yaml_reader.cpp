@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <tuple>
@@ -26,9 +27,11 @@ void Mistakes::add(const Error& error) {
 void Mistakes::throw_if_any() const {
   if (list_.empty()) return;
   std::vector<Mistake> sorted = list_;
-  std::stable_sort(sorted.begin(), sorted.end(), [](const Mistake& a, const Mistake& b) {
-    if (a.place.file != b.place.file) return false;  // files stay in the order of discovery
-    return std::tie(a.place.line, a.place.column) < std::tie(b.place.line, b.place.column);
+  std::map<std::string, std::size_t> found;  // files stay in the order of discovery
+  for (const Mistake& mistake : list_) found.try_emplace(mistake.place.file, found.size());
+  std::stable_sort(sorted.begin(), sorted.end(), [&](const Mistake& a, const Mistake& b) {
+    return std::tuple(found.at(a.place.file), a.place.line, a.place.column) <
+           std::tuple(found.at(b.place.file), b.place.line, b.place.column);
   });
   throw Error(std::move(sorted));
 }
@@ -109,6 +112,11 @@ Place YamlNode::place() const {
     }
   }
   const YAML::Mark mark = impl_ ? impl_->node.Mark() : YAML::Mark::null_mark();
+  if (mark.is_null()) {  // a mapping that only an override made
+    for (const std::string& path : document_->impl_->overridden) {
+      if (!path_.empty() && path.rfind(path_ + ".", 0) == 0) return {"--set " + path, 0, 0};
+    }
+  }
   return {document_->impl_->name, std::max(0, mark.line + 1), std::max(0, mark.column + 1)};
 }
 
