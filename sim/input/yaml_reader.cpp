@@ -234,17 +234,19 @@ Place YamlMap::place_of(std::string_view key) {
 
 YamlNode YamlMap::find(std::string_view key) {
   asked_.emplace_back(key);
-  if (!usable_) return {};
+  // An absent value still knows its path, so that the defaults of what is below it can be shown.
+  YamlNode value;
+  value.document_ = node_.document_;
+  value.path_ = node_.path_.empty() ? std::string(key) : node_.path_ + "." + std::string(key);
+  if (value.document_ != nullptr) value.document_->asked_paths_.insert(value.path_);
+  if (!usable_) return value;
   for (const auto& entry : node_.impl_->node) {
     if (!entry.first.IsScalar() || entry.first.Scalar() != key) continue;
-    YamlNode value;
-    value.document_ = node_.document_;
     value.impl_ = std::make_shared<const YamlNode::Impl>(YamlNode::Impl{entry.second});
-    value.path_ = node_.path_.empty() ? std::string(key) : node_.path_ + "." + std::string(key);
     node_.document_->log(value.path_, entry.second.IsScalar() ? entry.second.Scalar() : "", true);
-    return value;
+    break;
   }
-  return {};
+  return value;
 }
 
 YamlNode YamlMap::require(std::string_view key) {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -87,6 +88,8 @@ class YamlDocument {
   YamlNode root();
   const std::string& name() const;
   const std::vector<ReadKey>& read_keys() const { return read_keys_; }
+  // Every key that was asked for, given or not: what the documentation of the keys must name.
+  const std::set<std::string>& asked_paths() const { return asked_paths_; }
   std::string to_text() const;  // the document with its overrides, as YAML
 
  private:
@@ -97,6 +100,7 @@ class YamlDocument {
   void log(const std::string& path, std::string value, bool given);
   std::unique_ptr<Impl> impl_;
   std::vector<ReadKey> read_keys_;
+  std::set<std::string> asked_paths_;
 };
 
 struct CountRange {
