@@ -61,12 +61,14 @@ class BodyBuilder {
   }
 
   // `copies` token copies from rank a to rank b of the group, `per_payload` bytes per byte of the
-  // whole transfer.
-  void leg(int a, int b, std::int64_t copies, double per_payload) {
+  // whole transfer. A `forwarded` leg comes after the others, so its latency adds to theirs.
+  void leg(int a, int b, std::int64_t copies, double per_payload, bool forwarded = false) {
     const bool back = exchange_.direction == Direction::kCombine;
     const DeviceId from = exchange_.ranks[static_cast<std::size_t>(back ? b : a)];
     const DeviceId to = exchange_.ranks[static_cast<std::size_t>(back ? a : b)];
-    latency_ = std::max(latency_, network_.add_path(from, to, per_payload, efficiency_, uses_));
+    const Duration latency = network_.add_path(from, to, per_payload, efficiency_, uses_);
+    (forwarded ? forward_latency_ : latency_) =
+        std::max(forwarded ? forward_latency_ : latency_, latency);
     sink_(from, to, exchange_.bytes_per_copy * copies);
   }
   // Charges the owner's communication SMs with this many seconds per byte of payload.
@@ -80,7 +82,7 @@ class BodyBuilder {
     ClusterNetwork::merge(uses_);
     const std::span<const std::int32_t> own(&owner, 1);
     const bool local = others.empty() || (others.size() == 1 && others[0] == owner);
-    const Duration latency = with_latency_ ? latency_ : Duration(0);
+    const Duration latency = with_latency_ ? latency_ + forward_latency_ : Duration(0);
     const Bytes bytes = exchange_.bytes_per_copy * copies;
     if (local) {
       body_.add(own, {}, bytes, latency, uses_);
@@ -90,7 +92,7 @@ class BodyBuilder {
       body_.add(others, own, bytes, latency, uses_);
     }
     uses_.clear();
-    latency_ = Duration(0);
+    latency_ = forward_latency_ = Duration(0);
   }
 
  private:
@@ -102,6 +104,7 @@ class BodyBuilder {
   bool with_latency_;
   std::vector<ResourceUse> uses_;
   Duration latency_{};
+  Duration forward_latency_{};
 };
 
 void set_startup(const Exchange& exchange, const StartupCost& cost, CollectiveBody& body,
@@ -219,7 +222,8 @@ void forward_per_node(const Exchange& exchange, const StartupCost& cost, Cluster
         if (count == 0) continue;
         others.push_back(d);
         if (d != relay) {
-          builder.leg(relay, d, count, static_cast<double>(count) / static_cast<double>(sent));
+          builder.leg(relay, d, count, static_cast<double>(count) / static_cast<double>(sent),
+                      true);
         }
       }
       builder.charge_copy(static_cast<int>(s), per_byte);
