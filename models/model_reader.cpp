@@ -151,6 +151,11 @@ std::vector<Block> read_layer(const YamlNode& node, const NamedBlocks& blocks, M
 
 void read_run(const YamlNode& node, const NamedBlocks& blocks, MoeModel& model,
               Mistakes& mistakes) {
+  if (!node.is_map()) {
+    mistakes.add(node.place(), "a run of layers must be a mapping",
+                 "write it like {repeat: 2, pattern: [[attention, routed]]}");
+    return;
+  }
   YamlMap map(node, "a run of layers", mistakes);
   const std::int64_t repeat = map.count_or("repeat", 1, {1, kMostLayers});
   const std::string stack =

@@ -80,7 +80,14 @@ std::string Catalog::resolve(const std::string& name, const std::string& folder,
       names.push_back(entry.name);
     }
   }
-  throw Error("there is no " + std::string(what) + " '" + name + "'", suggest(name, names));
+  if (fs::is_directory(name, code)) {
+    throw Error("'" + name + "' is a folder, not a " + what, "name a file in it");
+  }
+  const fs::path ending = fs::path(name).extension();
+  const bool path = name.find('/') != std::string::npos || ending == ".yaml" || ending == ".yml" ||
+                    ending == ".json" || ending == ".moetrace";
+  throw Error("there is no " + std::string(what) + (path ? " file '" : " '") + name + "'",
+              suggest(name, names));
 }
 
 std::string Catalog::model_file(const std::string& name, const std::string& beside) const {
@@ -90,7 +97,7 @@ std::string Catalog::scenario_file(const std::string& name) const {
   return resolve(name, "sim/scenarios", "", "scenario");
 }
 std::string Catalog::trace_file(const std::string& name, const std::string& beside) const {
-  return resolve(name, "", beside, "trace file");
+  return resolve(name, "", beside, "trace");
 }
 std::string Catalog::device_file(const std::string& type) const {
   return resolve(type, "models/devices", "", "device type");

@@ -8,6 +8,7 @@
 
 #include "sim/app/commands/commands.h"
 #include "sim/app/simulation.h"
+#include "sim/app/usage.h"
 #include "sim/core/error.h"
 
 int main(int argc, char** argv) {
@@ -27,7 +28,9 @@ int main(int argc, char** argv) {
     }
     return 0;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 1;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::cerr << sim::usage_mistake(app, error) << '\n';
+    return 1;
   } catch (const sim::Error& error) {
     std::cout.flush();
     std::cerr << error.what() << '\n';

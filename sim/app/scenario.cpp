@@ -13,6 +13,7 @@ namespace sim {
 namespace {
 
 constexpr std::int64_t kMostTokensPerGpu = 1 << 20;
+constexpr std::int64_t kLargestSeed = 9'000'000'000'000'000;
 constexpr std::int64_t kMostSequences = 1 << 24;  // over all ranks
 
 template <class Table>
@@ -30,10 +31,10 @@ class ScenarioReader {
       : document_(document), catalog_(catalog), root_(document.root(), "the scenario", mistakes_) {}
 
   Scenario read() {
+    mistakes_.throw_if_any();  // empty, or not a mapping: no use to go on
     scenario_.file = document_.name();
     scenario_.name = root_.text_or("name", std::filesystem::path(document_.name()).stem().string());
-    scenario_.seed =
-        static_cast<std::uint64_t>(root_.count_or("seed", 1, {0, 9'000'000'000'000'000}));
+    scenario_.seed = static_cast<std::uint64_t>(root_.count_or("seed", 1, {0, kLargestSeed}));
     read_model_key();
     read_cluster_key();
     read_parallel();
@@ -50,6 +51,7 @@ class ScenarioReader {
     mistakes_.throw_if_any();
     scenario_.text = document_.to_text();
     scenario_.keys = document_.read_keys();
+    scenario_.asked_keys = document_.asked_paths();
     return std::move(scenario_);
   }
 
@@ -181,6 +183,7 @@ void ScenarioReader::read_workload() {
     return;
   }
   static const std::vector<std::string> kKinds = {"layer", "prefill", "decode"};
+  scenario_.workload_place = root_.place_of("workload");
   YamlMap map = root_.map("workload");
   InferenceWorkload& workload = scenario_.workload;
   const std::string kind = map.choice("kind", kKinds);
@@ -287,9 +290,9 @@ void ScenarioReader::read_placement() {
       static_cast<int>(map.count_or("redundant_experts", 0, {0, 1 << 20}));
   // The run begins after the steps that the default estimate looks at, whatever the estimate:
   // policies then see the same steps.
-  constexpr int kDefaultSteps = 4;
+  constexpr int kDefaultSteps = 64;
   placement.steps = kDefaultSteps;
-  const std::string estimate = map.text_or("estimate", "4 steps before");
+  const std::string estimate = map.text_or("estimate", "64 steps before");
   if (estimate == "uniform") {
     placement.from = EstimateFrom::kUniform;
   } else if (estimate == "oracle") {
@@ -418,7 +421,14 @@ Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrid
                        const Catalog& catalog) {
   const std::unique_ptr<YamlDocument> document = YamlDocument::load(catalog.scenario_file(file));
   for (const std::string& assignment : overrides.assignments) document->set(assignment);
-  if (overrides.seed) document->set("seed=" + std::to_string(*overrides.seed));
+  if (overrides.seed) {
+    const std::optional<std::int64_t> seed = parse_count(*overrides.seed);
+    if (!seed || *seed < 0 || *seed > kLargestSeed) {
+      throw Error(Place{"--seed"}, "'" + *overrides.seed + "' is not a whole number from 0 to " +
+                                       std::to_string(kLargestSeed));
+    }
+    document->set("seed=" + std::to_string(*seed));
+  }
   return ScenarioReader(*document, catalog).read();
 }
 

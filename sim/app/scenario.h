@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,8 @@ struct PlacementChoice {
 struct Scenario {
   std::string name;
   std::string file;
-  std::string text;  // as run, with --set applied
+  std::string text;      // as run, with --set applied
+  Place workload_place;  // what a mistake of size points at
   std::uint64_t seed = 0;
   MoeModel model;
   Cluster cluster;
@@ -64,6 +66,7 @@ struct Scenario {
   Overlap overlap = Overlap::kNone;
   Bytes framework_reserve;
   std::vector<std::string> warnings;  // keys without effect in this run
+  std::set<std::string> asked_keys;   // every key that this kind of scenario may have
   std::vector<ReadKey> keys;          // every key read, with its value or default
 
   RoutingShape routing_shape() const;  // experts of each routed block that runs, and top-k
@@ -71,7 +74,7 @@ struct Scenario {
 
 struct ScenarioOverrides {
   std::vector<std::string> assignments;  // "key=value", in order
-  std::optional<std::uint64_t> seed;
+  std::optional<std::string> seed;       // as typed after --seed
 };
 
 // Throws Error with every mistake found.

@@ -41,9 +41,15 @@ std::string utc_now() {
   return text;
 }
 
-// `counts_only`: a synthetic routing is counted, not drawn token by token: what a load estimate
-// needs.
-std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, bool counts_only) {
+// What a routing is asked for: the run itself, or the loads of `steps` steps before it. Synthetic
+// popularity does not change over steps, so the loads of many steps are those of one with as many
+// times the tokens, counted and not drawn.
+struct RoutingPurpose {
+  bool loads_only = false;
+  int steps = 1;
+};
+
+std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPurpose purpose) {
   const RoutingShape shape = scenario.routing_shape();
   if (shape.experts.empty()) return nullptr;
   std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
@@ -51,7 +57,10 @@ std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, bool count
   const RoutingChoice& routing = scenario.routing;
   if (routing.trace.empty()) {
     SyntheticSpec spec = routing.synthetic;
-    if (counts_only) spec.token_budget = 0;
+    if (purpose.loads_only) {
+      spec.token_budget = 0;
+      for (std::int64_t& rank : tokens) rank *= purpose.steps;
+    }
     return make_synthetic(spec, shape.experts, shape.top_k, std::move(tokens), scenario.seed);
   }
   ReplayOptions options;
@@ -85,9 +94,12 @@ std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
   std::vector<std::vector<double>> loads(scenario.routing_shape().experts.size());
   if (!needs_load(scenario.placement)) return loads;
   const bool oracle = scenario.placement.from == EstimateFrom::kOracle;
-  const std::unique_ptr<RoutingSource> routing = make_routing(scenario, !oracle);
+  const std::unique_ptr<RoutingSource> routing =
+      oracle ? make_routing(scenario, {})
+             : make_routing(scenario, {true, scenario.placement.steps});
+  const bool one_draw = !oracle && scenario.routing.trace.empty();
   const int first = oracle ? scenario.workload.routing_step_offset : 0;
-  const int count = oracle ? scenario.workload.steps : scenario.placement.steps;
+  const int count = oracle ? scenario.workload.steps : one_draw ? 1 : scenario.placement.steps;
   LayerRouting layer;
   for (int step = first; step < first + count; ++step) {
     for (const int index : indices) {
@@ -294,7 +306,7 @@ RunOutcome Simulation::run() {
   const auto wall = std::chrono::steady_clock::now();
   const double cpu = cpu_seconds();
   RunOutcome outcome;
-  const std::unique_ptr<RoutingSource> routing = make_routing(scenario_, false);
+  const std::unique_ptr<RoutingSource> routing = make_routing(scenario_, {});
   setup_.placements = make_placements(scenario_);
   outcome.memory = check_memory(scenario_);
   std::vector<Bytes> peak;
@@ -342,7 +354,7 @@ double RunOutcome::metric(std::string_view name) const {
   SIM_CHECK(false, "a metric of that name exists: " + std::string(name));
 }
 
-void check_routing(const Scenario& scenario) { make_routing(scenario, false); }
+void check_routing(const Scenario& scenario) { make_routing(scenario, {}); }
 
 std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
   const Roofline costs;
@@ -372,7 +384,7 @@ std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
     std::string items;
     for (const auto& [name, bytes] : pool.items())
       items += (items.empty() ? "" : ", ") + name + " " + format_bytes(bytes);
-    mistakes.add(Place{scenario.file},
+    mistakes.add(scenario.workload_place,
                  "gpu " + std::to_string(r) + " (" + device.name + ") needs " +
                      format_bytes(pool.peak()) + " of its " + format_bytes(pool.capacity()) + ": " +
                      items,

@@ -17,7 +17,7 @@ namespace {
 struct CheckArguments {
   std::string scenario;
   std::vector<std::string> set;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::string> seed;
   bool json = false;
 };
 

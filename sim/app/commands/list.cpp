@@ -1,5 +1,6 @@
 // simulate list: what there is to choose from.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,8 @@
 #include "analysis/summary.h"
 #include "sim/app/catalog.h"
 #include "sim/app/commands/commands.h"
+#include "sim/core/error.h"
+#include "sim/input/suggestion.h"
 #include "sim/policies/collectives/exchange.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/policies/placement/replica_split.h"
@@ -43,6 +46,10 @@ std::vector<Row> policies() {
 }
 
 std::vector<Row> rows_of(const std::string& what) {
+  static const std::vector<std::string> kLists = {"models", "clusters", "policies", "scenarios",
+                                                  "queries"};
+  if (std::find(kLists.begin(), kLists.end(), what) == kLists.end())
+    throw Error("there is no list of '" + what + "'", suggest(what, kLists));
   if (what == "policies") return policies();
   std::vector<Row> rows;
   if (what == "queries") {
@@ -94,8 +101,7 @@ void attach_list(CLI::App& app) {
   auto what = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   command->add_option("what", *what, "models | clusters | policies | scenarios | queries")
-      ->required()
-      ->check(CLI::IsMember({"models", "clusters", "policies", "scenarios", "queries"}));
+      ->required();
   command->add_flag("--json", *json, "as JSON");
   command->callback([what, json] { list(*what, *json); });
 }

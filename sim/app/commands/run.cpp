@@ -16,7 +16,7 @@ struct RunArguments {
   std::string scenario;
   std::string results;
   std::vector<std::string> set;
-  std::optional<std::uint64_t> seed;
+  std::optional<std::string> seed;
   bool json = false;
 };
 
