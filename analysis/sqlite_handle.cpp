@@ -62,6 +62,13 @@ void check_path(const std::string& path, SqliteFile::Mode mode) {
   }
 }
 
+// A run that was killed in the middle of a write leaves a journal that only a writer may roll back.
+bool needs_recovery(sqlite3* file) {
+  sqlite3_exec(file, "SELECT count(*) FROM sqlite_schema", nullptr, nullptr, nullptr);
+  const int code = sqlite3_extended_errcode(file);
+  return code == SQLITE_READONLY_ROLLBACK || code == SQLITE_READONLY_RECOVERY;
+}
+
 }  // namespace
 
 void SqliteFile::Close::operator()(sqlite3* file) const { sqlite3_close(file); }
@@ -81,6 +88,8 @@ SqliteFile::SqliteFile(const std::string& path, Mode mode) : path_(path) {
   if (mode == Mode::kWrite && sqlite3_db_readonly(raw(), "main") == 1) {
     throw database_error(path, SQLITE_READONLY, "");
   }
+  if (mode == Mode::kRead && needs_recovery(raw()))
+    SqliteFile(path, Mode::kWrite).number("SELECT count(*) FROM sqlite_schema");
 }
 
 void SqliteFile::fail() const {
