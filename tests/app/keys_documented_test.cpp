@@ -22,18 +22,23 @@ std::set<std::string> documented_keys() {
   return keys;
 }
 
-// The keys of a scenario file, `cluster` as a whole: its parameters are its generator's.
+// Every key that reading first-light with these changes asks for.
 std::set<std::string> asked_keys(const std::vector<std::string>& assignments) {
   const Catalog catalog;
-  const Scenario scenario = read_scenario(
-      std::string(MOE_SOURCE_DIR) + "/sim/scenarios/first-light.yaml", {assignments, {}}, catalog);
+  return read_scenario(std::string(MOE_SOURCE_DIR) + "/sim/scenarios/first-light.yaml",
+                       {assignments, {}}, catalog)
+      .asked_keys;
+}
+
+// What the page should name: `cluster` as a whole, for its parameters are its generator's, and
+// other mappings through their keys.
+std::set<std::string> to_document(const std::set<std::string>& asked) {
   std::set<std::string> keys;
-  for (const std::string& key : scenario.asked_keys) {
+  for (const std::string& key : asked) {
     if (key.rfind("cluster.", 0) == 0) continue;
-    // A mapping is documented through its keys.
     const std::string below = key + ".";
-    const auto next = scenario.asked_keys.lower_bound(below);
-    const bool mapping = next != scenario.asked_keys.end() && next->rfind(below, 0) == 0;
+    const auto next = asked.lower_bound(below);
+    const bool mapping = next != asked.end() && next->rfind(below, 0) == 0;
     if (!mapping || key == "cluster" || key.rfind("workload.", 0) == 0) keys.insert(key);
   }
   return keys;
@@ -51,7 +56,7 @@ TEST(ScenarioKeys, ThePageNamesWhatTheCodeReadsAndNothingElse) {
             "communication={precision: {dispatch: fp8}}"}}) {
     asked.merge(asked_keys(assignments));
   }
-  EXPECT_EQ(documented_keys(), asked);
+  EXPECT_EQ(documented_keys(), to_document(asked));
 }
 
 }  // namespace
