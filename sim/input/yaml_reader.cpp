@@ -407,7 +407,7 @@ FlopRate YamlMap::flop_rate_or(std::string_view key, FlopRate fallback) {
 }
 
 std::string YamlMap::choice(std::string_view key, std::span<const std::string> choices) {
-  const std::string fallback = choices.empty() ? "" : choices.front();
+  std::string fallback = choices.empty() ? "" : choices.front();
   const YamlNode value = require(key);
   const std::optional<std::string> text = scalar(key, value);
   if (!text) return fallback;
