@@ -220,6 +220,16 @@ TEST_F(Refusal, CommandsThatDoNotExist) {
   EXPECT_EQ(refused({"list", "modles"}), "there is no list of 'modles'; did you mean 'models'?\n");
 }
 
+TEST_F(Refusal, NamesThatTheCatalogsDoNotHave) {
+  EXPECT_EQ(refused({"cluster", "show", "hgx-h1000"}),
+            "no cluster is called 'hgx-h1000'; did you mean 'hgx-h100'?\n");
+  EXPECT_EQ(refused({"cluster", "show", "hgx-h100", "--set", "nodes=0"}),
+            "--set nodes: 'nodes' in cluster is 0, but must lie between 1 and 1048576\n");
+  EXPECT_EQ(refused({"model", "show", "deepseek-v33"}),
+            "there is no model 'deepseek-v33'; did you mean 'deepseek-v3'?\n");
+  EXPECT_EQ(refused({"trace", "info", "no.moetrace"}), "there is no trace file 'no.moetrace'\n");
+}
+
 TEST_F(Refusal, OptionsAndArgumentsThatDoNotExist) {
   for (const std::string option : {"--result", "--result=r.db"}) {
     EXPECT_EQ(refused({"run", "good.yaml", option}),

@@ -106,8 +106,8 @@ TEST_F(Kill, InTheMiddleOfAWriteIsRolledBackByTheNextReader) {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return result.out;
   };
-  ASSERT_NE(folder_.read("torn.db"), folder_.read("r.db"));  // r.db was rolled back on closing
-  EXPECT_EQ(dump("torn.db"), dump("r.db"));
+  ASSERT_TRUE(folder_.read("torn.db") != folder_.read("r.db"));  // r.db was rolled back on closing
+  EXPECT_EQ(first_difference(dump("torn.db"), dump("r.db")), "");
 }
 
 }  // namespace

@@ -43,8 +43,8 @@ TEST_F(Run, SameScenarioAndSeedGiveTheSameDumpAndFingerprint) {
   EXPECT_EQ(fingerprint(first).size(), 16u);
   EXPECT_EQ(fingerprint(first), fingerprint(second));
   EXPECT_NE(fingerprint(first), fingerprint(other));
-  EXPECT_EQ(dump("first.db"), dump("second.db"));
-  EXPECT_NE(dump("first.db"), dump("other.db"));
+  EXPECT_EQ(first_difference(dump("first.db"), dump("second.db")), "");
+  EXPECT_NE(first_difference(dump("first.db"), dump("other.db")), "");
   EXPECT_EQ(Database(folder_.file("first.db")).one("SELECT fingerprint FROM runs"),
             fingerprint(first));
 }
@@ -53,7 +53,7 @@ TEST_F(Run, TheScenarioInTheDatabaseRunsAgainToTheSameDump) {
   run("first.db", {"--set", "workload.steps=2", "--seed", "11"});
   folder_.write("good.yaml", Database(folder_.file("first.db")).one("SELECT scenario FROM runs"));
   run("second.db");
-  EXPECT_EQ(dump("first.db"), dump("second.db"));
+  EXPECT_EQ(first_difference(dump("first.db"), dump("second.db")), "");
 }
 
 TEST_F(Run, SeveralRunsInOneDatabase) {
@@ -67,8 +67,8 @@ TEST_F(Run, SeveralRunsInOneDatabase) {
       (std::vector<std::vector<std::string>>{
           {"1", "1", "finished", "3"}, {"2", "2", "finished", "3"}, {"3", "7", "finished", "5"}}));
   run("two.db", {"--seed", "2"});
-  EXPECT_EQ(dump("all.db", "2"), dump("two.db"));
-  EXPECT_NE(dump("all.db", "1"), dump("all.db", "2"));
+  EXPECT_EQ(first_difference(dump("all.db", "2"), dump("two.db")), "");
+  EXPECT_NE(first_difference(dump("all.db", "1"), dump("all.db", "2")), "");
 }
 
 TEST_F(Run, JsonOfEveryCommandParses) {

@@ -60,9 +60,9 @@ TEST(Golden, EveryScenarioGivesItsRows) {
     const Answer first = answer(folder, query);
     const Answer second = answer(folder, query);
     EXPECT_EQ(first.fingerprint, second.fingerprint);
-    EXPECT_EQ(first.rows, second.rows);
+    EXPECT_EQ(first_difference(first.rows, second.rows), "");
     if (accept) std::ofstream(folder / "expected.csv", std::ios::binary) << first.rows;
-    EXPECT_EQ(first.rows, content(folder / "expected.csv"))
+    EXPECT_EQ(first_difference(first.rows, content(folder / "expected.csv")), "")
         << "if this is meant, run with MOE_ACCEPT_GOLDEN=1 and say why in the commit";
   }
 }

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -139,6 +140,21 @@ inline std::string replaced(std::string text, const std::string& from, const std
     text.replace(at, from.size(), to);
   }
   return text;
+}
+
+// The first line where two long texts differ, of both; "" when they are equal.
+inline std::string first_difference(const std::string& a, const std::string& b) {
+  std::istringstream lines_a(a), lines_b(b);
+  std::string line_a, line_b;
+  for (int line = 1;; ++line) {
+    const bool more_a = static_cast<bool>(std::getline(lines_a, line_a));
+    const bool more_b = static_cast<bool>(std::getline(lines_b, line_b));
+    if (!more_a && !more_b) return a == b ? "" : "the end of the last line";
+    if (more_a != more_b || line_a != line_b) {
+      return "line " + std::to_string(line) + ": " + (more_a ? line_a : "(end)") +
+             "\nand: " + (more_b ? line_b : "(end)");
+    }
+  }
 }
 
 }  // namespace sim::testing

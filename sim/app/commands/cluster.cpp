@@ -17,6 +17,17 @@ struct ShowArguments {
   bool json = false;
 };
 
+// Mistakes stand where the user typed them: the cluster's name, or --set of one of its keys.
+std::vector<Mistake> as_typed(std::vector<Mistake> mistakes) {
+  const std::string prefix = "--set cluster.";
+  for (Mistake& mistake : mistakes) {
+    std::string& file = mistake.place.file;
+    if (file.rfind(prefix, 0) != 0) continue;
+    file = file == prefix + "use" ? "" : "--set " + file.substr(prefix.size());
+  }
+  return mistakes;
+}
+
 void show(const ShowArguments& arguments) {
   const Catalog catalog;
   const std::unique_ptr<YamlDocument> document = YamlDocument::parse("cluster: {}", "cluster");
@@ -25,7 +36,7 @@ void show(const ShowArguments& arguments) {
   Mistakes mistakes;
   YamlMap root(document->root(), "the command line", mistakes);
   const Cluster cluster = read_cluster(root.child("cluster"), catalog.cluster_lookup(), mistakes);
-  mistakes.throw_if_any();
+  if (!mistakes.empty()) throw Error(as_typed(mistakes.list()));
   if (!arguments.json) {
     std::cout << describe(cluster);
     return;
