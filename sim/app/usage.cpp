@@ -1,5 +1,6 @@
 #include "sim/app/usage.h"
 
+#include <CLI/CLI.hpp>
 #include <vector>
 
 #include "sim/core/error.h"
