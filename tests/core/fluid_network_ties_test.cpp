@@ -38,8 +38,7 @@ TEST_P(Ties, EveryTransferEndsAndTheRatesStayFair) {
       network.add_resource(Bandwidth(capacity));
   }
   // A leaf has fewer uplinks than its ports need, so the fabric fills up too.
-  for (int leaf = 0; leaf < 2 * kPerNode; ++leaf)
-    network.add_resource(Bandwidth(100e9));
+  for (int leaf = 0; leaf < 2 * kPerNode; ++leaf) network.add_resource(Bandwidth(100e9));
   std::vector<std::int64_t> starts(ranks);
   for (std::int64_t& start : starts) start = static_cast<std::int64_t>(random.below(6'000'000));
   std::int64_t checks = 0;
