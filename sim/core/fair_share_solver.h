@@ -1,30 +1,39 @@
 // The running max-min solver: keeps the fair levels of all transfers in flight and re-solves only
-// what a change reaches.
+// what a change reaches. Transfers, clocks and ends are in fair_share_solver.cpp, the sweep in
+// fair_share_sweep.cpp.
 //
 // Every transfer is held by one full resource, its bottleneck, and runs at that resource's level
-// (rate per share weight). A change (a transfer starts or ends, a capacity moves) is solved by one
-// upward sweep of a water level through the resources it reaches, lowest first:
-//   - a resource that a change reaches becomes *pending*; its new level is the solution x of
-//     sum over its transfers of load * min(x, level given by their other, settled resources) =
-//     capacity;
-//   - when the water reaches a pending resource's new level, it settles there and holds its rising
-//   transfers;
-//   - when the water reaches its old level first, the transfers it held go on rising, which reaches
-//   their other resources.
-// A change at water level x can only reach resources whose level is above x, so keys never fall.
-// Termination: within one sweep a resource becomes pending at most once, passes its old level at
-// most once and settles at most once; every other queue entry is paid for by one (transfer,
-// resource) pair that was frozen or released. Levels are always computed from the transfers
-// themselves, never by adding differences, so rounding does not accumulate.
+// (rate per share weight). With F the load of the transfers held elsewhere (frozen) and R the load
+// per level of those it holds (rising), the level of a full resource is (capacity - F) / R.
+//
+// A change (a transfer starts or ends, a capacity moves) is solved by one upward sweep of a water
+// level through the resources it reaches, lowest first:
+//   - a resource that a change reaches becomes *pending*; its candidate is (capacity - F) / R, less
+//     what it would take from resources whose level is higher (capture);
+//   - when the water reaches the candidate, the resource settles there and holds what still rises;
+//     the difference is pushed to the other resources of what it holds, F += load * difference;
+//   - when the water reaches its old level first, it lets its transfers go on rising (they are
+//     *loose*), which reaches their other resources. If nothing else can happen between its old
+//     level and its candidate, it jumps there without letting go.
+// A change at water level x reaches only resources whose level is above x, so keys never fall.
+// Termination: within one sweep a resource becomes pending at most once, lets go at most once and
+// settles at most once; every other queue entry is paid for by one (transfer, resource) pair that
+// was frozen, let go or captured.
+//
+// Error: a push rounds F by at most 2^-53 of it. F and R are summed anew from the transfers before
+// the pushes since the last sum could move the level by 1e-11 of itself. A level that would move by
+// less than 1e-13 of itself stays; as F goes on counting, such differences do not add up.
 //
 // Service is counted per resource: a clock that advances by its level, so a change of level costs
 // O(1) for the transfers it holds. Times are doubles (picoseconds since the caller's epoch), rates
 // bytes per picosecond.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sim/core/max_min_fair.h"
@@ -35,12 +44,11 @@ class FairShareSolver {
  public:
   using FlowIndex = std::int32_t;
   static constexpr double kNever = std::numeric_limits<double>::infinity();
-  static constexpr int kExactEvery = 1024;  // changes of a watched load before it is summed anew
 
   ResourceId add_resource(double capacity);
   void set_capacity(ResourceId resource, double capacity, double now);
-  double capacity(ResourceId resource) const { return resources_[resource.index()].capacity; }
-  std::size_t resource_count() const { return resources_.size(); }
+  double capacity(ResourceId resource) const { return shares_[resource.index()].capacity; }
+  std::size_t resource_count() const { return shares_.size(); }
 
   // Takes effect at the next settle(). REQUIRES: `uses` not empty, `amount` > 0 bytes, weight > 0,
   // cap > 0. The same resource may stand in `uses` once only.
@@ -73,7 +81,8 @@ class FairShareSolver {
     double load;            // multiplier * weight
   };
   struct Flow {
-    std::vector<Use> uses;
+    std::int32_t first = 0;  // its uses are uses_[first, first + count)
+    std::int32_t count = 0;
     double weight = 1;
     double tag = 0;                  // value of the holder's clock at which this transfer ends
     double amount = 0;               // bytes left while nobody holds it
@@ -82,46 +91,51 @@ class FairShareSolver {
   };
   struct Member {
     std::int32_t flow;
-    std::int32_t use;
-    double load;
+    std::int32_t first;   // of the flow's uses
+    std::uint16_t count;  // of them
+    std::uint16_t own;    // which of them is this one
   };
   struct Finish {
     double tag;
     std::int32_t flow;
     bool operator>(const Finish& o) const { return tag != o.tag ? tag > o.tag : flow > o.flow; }
   };
-  struct Resource {
+  enum class Phase : std::uint8_t {
+    kSettled,
+    kPending,  // its level is open in this sweep
+    kLetGo,    // and the water has passed its old level
+  };
+  // What the sweep needs of a resource: one cache line.
+  struct alignas(64) Share {
+    double level = kNever;  // kNever: not full. While pending: the old one
+    double frozen = 0;      // F
+    double rising = 0;      // R: what it holds and what is loose
     double capacity = 0;
+    double top = 0;          // while full: no frozen transfer has a higher level
+    double key = kNever;     // its place in the sweep while pending
+    std::int32_t loose = 0;  // transfers on it that rise and that it does not hold
+    std::int32_t held = 0;
+    std::int32_t changes = 0;  // roundings of `frozen` since it was summed
+    Phase phase = Phase::kSettled;
+    bool reached = false;     // in reached_
+    bool on_touched = false;  // in touched_: its next end must be computed anew
+    bool on_watched = false;  // in watched_
+  };
+  struct Resource {
     double clock = 0;       // service per weight given to the transfers it holds
     double clock_time = 0;  // when `clock` was last brought up to date
-    double old_level = kNever;
     double busy = 0;
     double busy_since = 0;
-    double key = kNever;  // its place in the sweep while pending
-    // Of the last solution: load of the frozen transfers, weight of the rising ones; adjusted since
-    // by what came and went, so that (capacity - frozen) / rising bounds its level from below.
-    double frozen = 0;
-    double rising = 0;
-    double load = 0;  // bytes/ps on it while it is not full
-    std::int32_t load_changes = 0;
     std::uint32_t version = 0;
-    std::int32_t held = 0;
-    bool solved = false;  // `frozen` and `rising` mean something
-    bool exact = false;   // while pending: `key` is its level if nothing more reaches it
     bool dirty = false;
-    bool loaded = false;   // in loaded_
-    bool touched = false;  // its next finish must be recomputed
-    std::vector<Member> members;
+    std::vector<Member> members;   // the first `held` of them are held here
     std::vector<Finish> finishes;  // heap; entries of transfers it no longer holds are skipped
   };
   struct QueueEntry {
     double key;
     std::int32_t resource;
-    bool passes_old;  // the water reaches its old level (true) or its candidate level (false)
     bool operator>(const QueueEntry& o) const {
-      if (key != o.key) return key > o.key;
-      if (passes_old != o.passes_old) return passes_old && !o.passes_old;
-      return resource > o.resource;
+      return key != o.key ? key > o.key : resource > o.resource;
     }
   };
   struct NextFinish {
@@ -133,40 +147,67 @@ class FairShareSolver {
     }
   };
 
-  void advance(std::int32_t r, double now);
-  void make_pending(std::int32_t r, double now);
-  void mark_dirty(std::int32_t r);
-  void enqueue(std::int32_t r, double key);
-  void released(std::int32_t r, double load, double water);
-  void sweep(double now);
-  void check_watched();
-  void settle_not_full(std::int32_t r);
-  double solve_level(std::int32_t r);
-  void settle_resource(std::int32_t r, double level, double now);
-  void pass_old_level(std::int32_t r, double now);
-  void hold(std::int32_t flow, std::int32_t r, double now);
+  Share& share(std::int32_t r) { return shares_[static_cast<std::size_t>(r)]; }
+  Resource& resource(std::int32_t r) { return resources_[static_cast<std::size_t>(r)]; }
+  Flow& flow(FlowIndex f) { return flows_[static_cast<std::size_t>(f)]; }
+  std::int32_t& holder(FlowIndex f) { return holder_[static_cast<std::size_t>(f)]; }
+  Use& use(std::int32_t u) { return uses_[static_cast<std::size_t>(u)]; }
+
+  // Transfers, clocks and ends.
+  FlowIndex new_flow(std::int32_t count);
   void remove(FlowIndex flow, double now);
+  void advance(std::int32_t r, double now);
+  void mark_dirty(std::int32_t r);
+  void swap_members(std::int32_t r, std::size_t a, std::size_t b);
+  void hold(const Member& member, std::int32_t r, double now);
   void touch(std::int32_t r);
   void refresh_finishes(double now);
   bool valid(std::int32_t r, const Finish& finish) const;
 
+  // The sweep.
+  static double candidate(const Share& s);
+  static bool takes_part(const Share& s) { return s.phase != Phase::kSettled || s.level < kNever; }
+  static bool is_overfull(const Share& s, double level);
+  static bool sum_is_due(const Share& s);
+  static void take_from_rising(Share& s, double load, std::int32_t left);
+  void sweep(double now);
+  void make_pending(std::int32_t r, double now);
+  void enqueue(std::int32_t r, double key);
+  double next_key();
+  void visit(std::int32_t r, double water, double now);
+  bool jump(std::int32_t r, double level, double now);
+  void let_go(std::int32_t r, double now);
+  bool hand_over_tie(const Member& member, std::int32_t r, double now);
+  double solve_captures(std::int32_t r);
+  void settle_resource(std::int32_t r, double level, double now);
+  bool is_loose(FlowIndex f);
+  void push_held(std::int32_t r, double difference);
+  void freeze(const Member& member, std::int32_t r, double level);
+  void take_rising(std::int32_t r, double level, double now);
+  void reach(std::int32_t s);
+  void after_push(double level, double now);
+  void finish_sweep();
+  void watch(std::int32_t r);
+  void check_watched();
+  void sum_anew(std::int32_t r);
+
+  std::vector<Share> shares_;
   std::vector<Resource> resources_;
-  std::vector<double> level_;               // per resource; kNever: not full
-  std::vector<std::uint8_t> pending_flag_;  // per resource: its level is open in this sweep
   std::vector<Flow> flows_;
-  std::vector<std::int32_t> holder_;  // per flow; -1: nobody yet
-  std::vector<double> lambda_;        // per flow: its level when it was last settled
-  std::vector<FlowIndex> free_flows_;
+  std::vector<Use> uses_;
+  std::vector<std::int32_t> holder_;                // per flow; -1: nobody yet
+  std::vector<std::vector<FlowIndex>> free_flows_;  // by the number of their uses
   std::vector<std::int32_t> free_cap_resources_;
   std::vector<std::int32_t> dirty_;  // to become pending at the next settle
   std::vector<std::int32_t> pending_;
-  std::vector<std::int32_t> loaded_;  // not full, and the load has changed in this sweep
-  bool eager_ = false;                // resources that are not full take part in the sweep
+  std::vector<std::int32_t> reached_;  // by the push that goes on: the first reached_count_
+  std::ptrdiff_t reached_count_ = 0;
+  std::vector<std::int32_t> watched_;  // not full, and perhaps about to be
   std::vector<std::int32_t> touched_;
   std::vector<QueueEntry> queue_;
   std::vector<NextFinish> next_;
-  std::vector<std::pair<double, double>>
-      scratch_;  // (level elsewhere, load) of one resource's transfers
+  std::vector<std::pair<double, double>> scratch_;  // (level elsewhere, load) of one resource
+  bool eager_ = false;  // resources that are not full take part in the sweep
   std::size_t active_ = 0;
   std::uint64_t level_changes_ = 0;
 };

@@ -1,0 +1,444 @@
+// The upward sweep of the max-min solver; fair_share_solver.h says how it works and why it ends.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "sim/core/error.h"
+#include "sim/core/fair_share_solver.h"
+
+namespace sim {
+namespace {
+
+// Levels that differ by less are the same level: far below the 1e-9 we promise, far above rounding
+// of one sum.
+constexpr double kSame = 1e-12;
+constexpr double kRounding = 0x1p-53;
+constexpr double kDrift = 1e-11;  // of a level, before its sums are made anew
+constexpr double kOverfull = 1e-12;
+constexpr double kNearlyFull = 1 - 1e-11;
+constexpr std::int32_t kManyChanges = 4096;
+constexpr std::int32_t kSumNow = 1 << 30;
+
+double above(double level) { return level * (1 + kSame); }
+
+}  // namespace
+
+void FairShareSolver::settle(double now) {
+  if (dirty_.empty()) return;
+  // Resources that are not full only have their load watched. Should one of them fill up, it takes
+  // part in another sweep; in the rare case that this happens again and again, all of them take
+  // part from the start.
+  constexpr int kWatchedSweeps = 4;
+  for (int round = 0; !dirty_.empty(); ++round) {
+    SIM_CHECK(round < 64, "with every resource in the sweep none is overfull after it");
+    eager_ = round >= kWatchedSweeps;
+    sweep(now);
+    check_watched();
+  }
+  eager_ = false;
+  refresh_finishes(now);
+}
+
+// One upward sweep from the dirty resources until nothing is pending.
+void FairShareSolver::sweep(double now) {
+  queue_.clear();
+  for (const std::int32_t r : dirty_) {
+    if (sum_is_due(share(r))) sum_anew(r);
+  }
+  for (const std::int32_t r : dirty_) {
+    resource(r).dirty = false;
+    make_pending(r, now);
+    enqueue(r, std::min(candidate(share(r)), share(r).level));
+  }
+  dirty_.clear();
+  while (next_key() < kNever) {
+    const QueueEntry entry = queue_.front();
+    std::pop_heap(queue_.begin(), queue_.end(), std::greater<>{});
+    queue_.pop_back();
+    visit(entry.resource, entry.key, now);
+  }
+  finish_sweep();
+}
+
+void FairShareSolver::enqueue(std::int32_t r, double key) {
+  share(r).key = key;
+  if (!(key < kNever)) return;
+  queue_.push_back({key, r});
+  std::push_heap(queue_.begin(), queue_.end(), std::greater<>{});
+}
+
+// The lowest key of a pending resource; drops entries that a later one has replaced.
+double FairShareSolver::next_key() {
+  while (!queue_.empty() && queue_.front().key != share(queue_.front().resource).key) {
+    std::pop_heap(queue_.begin(), queue_.end(), std::greater<>{});
+    queue_.pop_back();
+  }
+  return queue_.empty() ? kNever : queue_.front().key;
+}
+
+// A change reaches r: its level is open from here on. The caller enqueues it.
+void FairShareSolver::make_pending(std::int32_t r, double now) {
+  advance(r, now);
+  share(r).phase = Phase::kPending;
+  share(r).key = kNever;
+  if (share(r).level == kNever) share(r).top = kNever;  // not kept while it is not full
+  pending_.push_back(r);
+}
+
+// The level at which s is full with the transfers that rise on it now; captures could only raise
+// it.
+double FairShareSolver::candidate(const Share& s) {
+  if (s.held + s.loose == 0) return s.frozen > above(s.capacity) ? 0 : kNever;
+  return std::max(0.0, (s.capacity - s.frozen) / s.rising);
+}
+
+// Whether s, with what rises on it, cannot reach `level`.
+bool FairShareSolver::is_overfull(const Share& s, double level) {
+  if (s.held + s.loose == 0) return s.frozen > above(s.capacity);
+  if (level == kNever) return true;
+  return above(s.capacity - s.frozen) < level * s.rising;
+}
+
+// The water has reached r's key: its candidate, its old level, or a bound below both.
+void FairShareSolver::visit(std::int32_t r, double water, double now) {
+  Share& s = share(r);
+  s.key = kNever;
+  double level = candidate(s);
+  if (level == kNever) return;  // not full, unless something more reaches it
+  const double old = s.phase == Phase::kLetGo ? kNever : s.level;
+  if (level > above(old)) {
+    if (water < old && old > next_key()) {
+      enqueue(r, old);
+    } else if (!jump(r, level, now)) {
+      let_go(r, now);
+      enqueue(r, candidate(s));
+    }
+    return;
+  }
+  if (s.top > above(level)) level = solve_captures(r);
+  if (level > above(water) && level > next_key()) {
+    enqueue(r, std::min(level, old));
+  } else {
+    settle_resource(r, level, now);
+  }
+}
+
+// r's level rises over its old one. When neither another pending resource nor one that r's own rise
+// slows down has anything to do below the new level, r goes there at once.
+bool FairShareSolver::jump(std::int32_t r, double level, double now) {
+  if (next_key() < level) return false;
+  const double difference = level - share(r).level;
+  push_held(r, difference);
+  const bool conflict =
+      std::any_of(reached_.begin(), reached_.begin() + reached_count_, [&](std::int32_t t) {
+        const Share& s = share(t);
+        if (!takes_part(s) && !eager_) return false;
+        if (s.phase == Phase::kSettled && s.level <= above(level)) return true;
+        return is_overfull(s, level);
+      });
+  if (conflict) {
+    push_held(r, -difference);
+    for (std::ptrdiff_t i = 0; i < reached_count_; ++i)
+      share(reached_[static_cast<std::size_t>(i)]).reached = false;
+    reached_count_ = 0;
+    return false;
+  }
+  take_rising(r, level, now);
+  return true;
+}
+
+// The water passes r's old level and r is not full: what it held goes on rising.
+void FairShareSolver::let_go(std::int32_t r, double now) {
+  const double water = share(r).level;
+  for (std::int32_t i = share(r).held - 1; i >= 0; --i) {
+    const Member member = resource(r).members[static_cast<std::size_t>(i)];
+    if (hand_over_tie(member, r, now)) continue;
+    for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
+      const std::int32_t t = use(u).resource;
+      Share& s = share(t);
+      if (t == r || (!takes_part(s) && !eager_)) continue;
+      if (s.phase == Phase::kSettled) make_pending(t, now);
+      s.frozen -= use(u).load * water;
+      s.rising += use(u).load;
+      ++s.loose;
+      ++s.changes;
+      reach(t);
+    }
+  }
+  share(r).phase = Phase::kLetGo;
+  after_push(water, now);
+}
+
+// A transfer that stops at r's old level elsewhere too is held there from now on.
+bool FairShareSolver::hand_over_tie(const Member& member, std::int32_t r, double now) {
+  const double water = share(r).level;
+  std::int32_t tied = -1;
+  for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
+    const Share& s = share(use(u).resource);
+    if (s.phase == Phase::kSettled && s.level <= above(water)) tied = use(u).resource;
+  }
+  if (tied < 0) return false;
+  const double level = share(tied).level;
+  for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
+    const double load = use(u).load;
+    Share& s = share(use(u).resource);
+    ++s.changes;
+    if (use(u).resource == tied) {
+      s.frozen -= load * water;
+      s.rising += load;
+    } else if (use(u).resource == r) {
+      s.frozen += load * level;
+      take_from_rising(s, load, s.held + s.loose - 1);
+    } else {
+      s.frozen += load * (level - water);
+    }
+    if (use(u).resource != tied) s.top = std::max(s.top, level);
+  }
+  hold(member, tied, now);
+  return true;
+}
+
+bool FairShareSolver::is_loose(FlowIndex f) {
+  return holder(f) < 0 || share(holder(f)).phase == Phase::kLetGo;
+}
+
+// The level at which r is full when it captures what is frozen above it.
+double FairShareSolver::solve_captures(std::int32_t r) {
+  Share& s = share(r);
+  const double least = candidate(s);
+  const std::vector<Member>& members = resource(r).members;
+  double frozen = 0;
+  double rising = s.rising;
+  scratch_.clear();
+  for (std::size_t i = static_cast<std::size_t>(s.held); i < members.size(); ++i) {
+    if (is_loose(members[i].flow)) continue;
+    const double elsewhere = share(holder(members[i].flow)).level;
+    const double load = use(members[i].first + members[i].own).load;
+    if (elsewhere > least) {
+      scratch_.push_back({elsewhere, load});
+      rising += load;
+    } else {
+      frozen += load * elsewhere;
+    }
+  }
+  while (s.held + s.loose > 0 || !scratch_.empty()) {
+    const double level = std::max(0.0, s.capacity - frozen) / rising;
+    const std::size_t before = scratch_.size();
+    std::erase_if(scratch_, [&](const std::pair<double, double>& m) {
+      if (m.first >= level) return false;
+      frozen += m.second * m.first;
+      rising -= m.second;
+      return true;
+    });
+    if (scratch_.size() == before) return level;
+  }
+  return kNever;
+}
+
+// r is full at `level`: what is not frozen lower stays there.
+void FairShareSolver::settle_resource(std::int32_t r, double level, double now) {
+  Share& s = share(r);
+  if (!(level < kNever)) return;
+  if (s.phase == Phase::kPending) {
+    push_held(r, level - s.level);
+  } else {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(s.held); ++i)
+      freeze(resource(r).members[i], r, level);
+  }
+  take_rising(r, level, now);
+}
+
+// What r holds moves with its level: tells the other resources. Most of the solver's time is spent
+// in this loop, so it has no branch: r itself is told too, and put right at the end.
+void FairShareSolver::push_held(std::int32_t r, double difference) {
+  Share* const shares = shares_.data();
+  const Use* const uses = uses_.data();
+  const Share self = share(r);
+  share(r).reached = true;
+  std::int32_t* out = reached_.data() + reached_count_;  // one longer than all resources
+  const Member* member = resource(r).members.data();
+  const Member* const end = member + self.held;
+  for (; member != end; ++member) {
+    const Use* u = uses + member->first;
+    const Use* const last = u + member->count;
+    for (; u != last; ++u) {
+      Share& s = shares[u->resource];
+      s.frozen += u->load * difference;
+      ++s.changes;
+      *out = u->resource;
+      out += s.reached ? 0 : 1;
+      s.reached = true;
+    }
+  }
+  reached_count_ = out - reached_.data();
+  share(r) = self;
+}
+
+// A transfer that rose, or was frozen above `level`, freezes at r's level: tells its resources.
+void FairShareSolver::freeze(const Member& member, std::int32_t r, double level) {
+  const std::int32_t held_by = holder(member.flow);
+  const bool loose = is_loose(member.flow);
+  const double was = held_by < 0 ? 0 : share(held_by).level;
+  for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
+    const std::int32_t t = use(u).resource;
+    const double load = use(u).load;
+    Share& s = share(t);
+    if (t == r) {
+      if (t == held_by) continue;
+      if (loose) {
+        --s.loose;
+      } else {
+        s.frozen -= load * was;
+        s.rising += load;
+        ++s.changes;
+      }
+      continue;
+    }
+    ++s.changes;
+    if (t == held_by) {
+      s.frozen += load * level;
+      take_from_rising(s, load, s.held + s.loose - 1);
+    } else if (loose && (held_by < 0 || takes_part(s))) {
+      --s.loose;
+      s.frozen += load * level;
+      take_from_rising(s, load, s.held + s.loose);
+    } else {
+      s.frozen += load * (level - was);
+    }
+    reach(t);
+  }
+}
+
+// Holds at r what is loose on it or frozen above `level`, and settles r.
+void FairShareSolver::take_rising(std::int32_t r, double level, double now) {
+  Share& s = share(r);
+  if (s.loose > 0 || s.top > above(level)) {
+    double top = 0;
+    const std::vector<Member>& members = resource(r).members;
+    for (std::size_t i = static_cast<std::size_t>(s.held); i < members.size(); ++i) {
+      const Member member = members[i];
+      if (!is_loose(member.flow)) {
+        const double elsewhere = share(holder(member.flow)).level;
+        if (elsewhere <= above(level)) {
+          top = std::max(top, elsewhere);
+          continue;
+        }
+      }
+      freeze(member, r, level);
+      hold(member, r, now);
+    }
+    s.top = top;
+  }
+  s.level = level;
+  s.key = kNever;
+  s.phase = Phase::kSettled;
+  ++level_changes_;
+  touch(r);
+  after_push(level, now);
+}
+
+void FairShareSolver::reach(std::int32_t t) {
+  if (share(t).reached) return;
+  share(t).reached = true;
+  reached_[static_cast<std::size_t>(reached_count_++)] = t;
+}
+
+// What a push at this water level means for the resources it reached.
+void FairShareSolver::after_push(double level, double now) {
+  for (std::ptrdiff_t i = 0; i < reached_count_; ++i) {
+    const std::int32_t t = reached_[static_cast<std::size_t>(i)];
+    Share& s = share(t);
+    s.reached = false;
+    if (!takes_part(s) && !eager_) {
+      if (s.frozen > s.capacity * kNearlyFull || s.changes > kManyChanges) watch(t);
+      continue;
+    }
+    s.top = std::max(s.top, level);
+    if (s.phase == Phase::kSettled) {
+      if (s.level < kNever) {
+        if (s.level <= above(level)) continue;
+        const double rising = s.level * s.rising;
+        if (std::fabs(s.capacity - s.frozen - rising) <= kSame * rising) continue;
+      }
+      make_pending(t, now);
+    } else if (s.key <= level || !is_overfull(s, s.key)) {
+      continue;  // its key is still a bound
+    }
+    const double next = candidate(s);
+    const double old = s.phase == Phase::kLetGo ? kNever : s.level;
+    const double key = next < kNever ? std::min(std::max(level, next), old) : kNever;
+    if (key < s.key) enqueue(t, key);
+  }
+  reached_count_ = 0;
+}
+
+// What is still pending is not full any more: from now on only its load is watched.
+void FairShareSolver::finish_sweep() {
+  for (const std::int32_t r : pending_) {
+    Share& s = share(r);
+    if (s.phase == Phase::kSettled) continue;
+    SIM_CHECK(s.held == 0, "a resource that is not full holds nothing");
+    if (s.level < kNever) ++level_changes_;
+    s.level = kNever;
+    s.phase = Phase::kSettled;
+    touch(r);
+    watch(r);
+  }
+  for (const std::int32_t r : pending_) {
+    if (sum_is_due(share(r))) sum_anew(r);
+  }
+  pending_.clear();
+}
+
+// Its load is looked at when the sweep is over.
+void FairShareSolver::watch(std::int32_t r) {
+  if (share(r).on_watched) return;
+  share(r).on_watched = true;
+  watched_.push_back(r);
+}
+
+// Marks the watched resources that have filled up as dirty.
+void FairShareSolver::check_watched() {
+  for (const std::int32_t r : watched_) {
+    Share& s = share(r);
+    s.on_watched = false;
+    if (s.level < kNever) continue;
+    const double doubt = s.changes * kRounding;
+    if (s.frozen <= s.capacity * (1 + kOverfull - doubt) && s.changes < kManyChanges) continue;
+    sum_anew(r);
+    if (s.frozen > s.capacity * (1 + kOverfull)) mark_dirty(r);
+  }
+  watched_.clear();
+}
+
+// One of the transfers that rise on s, of which `left` remain, does so no more.
+void FairShareSolver::take_from_rising(Share& s, double load, std::int32_t left) {
+  s.rising = left == 0 ? 0 : s.rising - load;
+  if (left > 0 && s.rising < load * 1e-3) s.changes = kSumNow;  // what is left may be rounding
+}
+
+bool FairShareSolver::sum_is_due(const Share& s) {
+  if (s.changes >= kSumNow) return true;
+  return s.level < kNever &&
+         s.changes * kRounding * s.capacity > kDrift * s.level * std::max(0.0, s.rising);
+}
+
+// REQUIRES: nothing is pending.
+void FairShareSolver::sum_anew(std::int32_t r) {
+  Share& s = share(r);
+  s.frozen = s.rising = s.top = 0;
+  s.changes = 0;
+  const std::vector<Member>& members = resource(r).members;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const std::int32_t held_by = holder(members[i].flow);
+    const double load = use(members[i].first + members[i].own).load;
+    if (held_by < 0 || held_by == r) {
+      s.rising += load;
+    } else {
+      s.frozen += load * share(held_by).level;
+      s.top = std::max(s.top, share(held_by).level);
+    }
+  }
+}
+
+}  // namespace sim
