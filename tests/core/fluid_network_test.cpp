@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "sim/core/random.h"
 
@@ -19,9 +18,15 @@ struct Transfer {
   double cap = std::numeric_limits<double>::infinity();
 };
 
-// Every event from scratch with the obvious solver: the slow truth.
-std::vector<double> oracle(const std::vector<double>& capacities,
-                           const std::vector<Transfer>& transfers) {
+struct CapacityChange {
+  double time_s = 0;
+  std::size_t resource = 0;
+  double capacity = 0;
+};
+
+// Every event from scratch with the obvious solver: the slow truth. `changes` in time order.
+std::vector<double> oracle(std::vector<double> capacities, const std::vector<Transfer>& transfers,
+                           const std::vector<CapacityChange>& changes) {
   std::vector<double> left(transfers.size());
   std::vector<double> end(transfers.size(), -1);
   std::vector<std::size_t> order(transfers.size());
@@ -33,7 +38,7 @@ std::vector<double> oracle(const std::vector<double>& capacities,
     return transfers[a].start_s < transfers[b].start_s;
   });
   std::vector<std::size_t> active;
-  std::size_t next = 0;
+  std::size_t next = 0, next_change = 0;
   double now = 0;
   while (next < order.size() || !active.empty()) {
     std::vector<Demand> demands;
@@ -41,6 +46,7 @@ std::vector<double> oracle(const std::vector<double>& capacities,
       demands.push_back({transfers[i].uses, transfers[i].weight, transfers[i].cap});
     const std::vector<double> rates = max_min_fair(capacities, demands);
     double until = next < order.size() ? transfers[order[next]].start_s : 1e300;
+    if (next_change < changes.size()) until = std::min(until, changes[next_change].time_s);
     for (std::size_t k = 0; k < active.size(); ++k)
       until = std::min(until, now + left[active[k]] / rates[k]);
     std::vector<std::size_t> still;
@@ -57,34 +63,41 @@ std::vector<double> oracle(const std::vector<double>& capacities,
     now = until;
     while (next < order.size() && transfers[order[next]].start_s <= now)
       active.push_back(order[next++]);
+    for (; next_change < changes.size() && changes[next_change].time_s <= now; ++next_change)
+      capacities[changes[next_change].resource] = changes[next_change].capacity;
   }
   return end;
 }
 
 std::vector<double> simulate(const std::vector<double>& capacities,
-                             const std::vector<Transfer>& transfers, bool certify) {
+                             const std::vector<Transfer>& transfers, bool certify,
+                             const std::vector<CapacityChange>& changes = {}) {
   EventLoop loop;
   std::vector<double> end(transfers.size(), -1);
-  FluidNetwork* at = nullptr;
-  FluidNetwork network(loop, [&](std::uint64_t tag) {
-    end[tag] = to_seconds(loop.now());
-    (void)at;
-  });
-  at = &network;
+  FluidNetwork network(loop, [&](std::uint64_t tag) { end[tag] = to_seconds(loop.now()); });
   for (const double c : capacities) network.add_resource(Bandwidth(c));
+  // A little later than each change, when it has been solved.
+  const auto certify_after = [&](double time_s) {
+    if (!certify) return;
+    loop.at(Time(duration_from_seconds(time_s) + Duration(7)), [&network] {
+      if (network.active() > 0) {
+        EXPECT_EQ(network.violation(1e-9), "");
+      }
+    });
+  };
   for (std::size_t i = 0; i < transfers.size(); ++i) {
     const Transfer& t = transfers[i];
     loop.at(Time(duration_from_seconds(t.start_s)), [&network, &t, i] {
       network.start(t.uses, Bytes(static_cast<std::int64_t>(t.bytes)), i, {t.weight, t.cap});
     });
-    if (certify) {
-      // A little later, when the start has been solved.
-      loop.at(Time(duration_from_seconds(t.start_s) + Duration(7)), [&network] {
-        if (network.active() > 0) {
-          EXPECT_EQ(network.violation(1e-9), "");
-        }
-      });
-    }
+    certify_after(t.start_s);
+  }
+  for (const CapacityChange& change : changes) {
+    loop.at(Time(duration_from_seconds(change.time_s)), [&network, &change] {
+      network.set_capacity(ResourceId(static_cast<std::int64_t>(change.resource)),
+                           Bandwidth(change.capacity));
+    });
+    certify_after(change.time_s);
   }
   loop.run();
   EXPECT_EQ(network.active(), 0u);
@@ -92,9 +105,9 @@ std::vector<double> simulate(const std::vector<double>& capacities,
 }
 
 void expect_agreement(const std::vector<double>& capacities, const std::vector<Transfer>& transfers,
-                      bool certify = true) {
-  const std::vector<double> truth = oracle(capacities, transfers);
-  const std::vector<double> ours = simulate(capacities, transfers, certify);
+                      const std::vector<CapacityChange>& changes = {}) {
+  const std::vector<double> truth = oracle(capacities, transfers, changes);
+  const std::vector<double> ours = simulate(capacities, transfers, true, changes);
   for (std::size_t i = 0; i < transfers.size(); ++i) {
     EXPECT_NEAR(ours[i], truth[i], 1e-9 * truth[i] + 2e-12) << "transfer " << i;
   }
@@ -187,10 +200,21 @@ TEST_P(RandomGraphs, AgreeWithTheObviousSolverAtEveryEvent) {
     if (fancy && random.below(4) == 0) t.weight = 0.5 + 3 * random.uniform();
     if (fancy && random.below(4) == 0) t.cap = 1e8 * (1 + 9 * random.uniform());
   }
-  expect_agreement(capacities, transfers);
+  std::vector<CapacityChange> changes;  // degraded, repaired and improved links
+  if (random.below(3) == 0) {
+    for (std::size_t i = 0; i < 1 + random.below(6); ++i) {
+      const std::size_t link = random.below(links);
+      const double factor = ties ? 0.5 : 0.1 + 1.5 * random.uniform();
+      changes.push_back(
+          {1e-3 * static_cast<double>(1 + random.below(20)), link, capacities[link] * factor});
+    }
+    std::stable_sort(changes.begin(), changes.end(),
+                     [](const auto& a, const auto& b) { return a.time_s < b.time_s; });
+  }
+  expect_agreement(capacities, transfers, changes);
 }
 
-INSTANTIATE_TEST_SUITE_P(TwoHundredAndForty, RandomGraphs, ::testing::Range(0, 240));
+INSTANTIATE_TEST_SUITE_P(FourHundred, RandomGraphs, ::testing::Range(0, 400));
 
 // An all-to-all over nodes of 8 with NVLink, NIC and a leaf pair: sizes all different, as routed
 // tokens make them.
@@ -240,6 +264,48 @@ TEST(FluidNetwork, OrderOfStartsChangesNothingBeyondRounding) {
   std::vector<double> backward = simulate(capacities, transfers, false);
   std::reverse(backward.begin(), backward.end());
   for (std::size_t i = 0; i < forward.size(); ++i) EXPECT_NEAR(forward[i], backward[i], 2e-12);
+}
+
+// n transfers of 1, 2, ..., n bytes on one link of 1 B/s, started together: when the one of k bytes
+// ends, those before it have sent all theirs and the n - k after it k bytes each:
+// end(k) = k (k + 1) / 2 + (n - k) k seconds.
+TEST(FluidNetwork, ThousandsOfTransfersOnOneLink) {
+  constexpr int kCount = 4000;
+  std::vector<Transfer> transfers;
+  for (int k = kCount; k >= 1; --k)
+    transfers.push_back({{{ResourceId(0), 1}}, static_cast<double>(k), 0});
+  const std::vector<double> end = simulate({1}, transfers, false);
+  for (int k = 1; k <= kCount; ++k) {
+    const double expected = 0.5 * k * (k + 1) + static_cast<double>(kCount - k) * k;
+    EXPECT_NEAR(end[static_cast<std::size_t>(kCount - k)], expected, 1e-9 * expected);
+  }
+}
+
+// Every transfer starts in a tick of its own while others end.
+TEST(FluidNetwork, TransfersThatStartOneByOne) {
+  std::vector<double> capacities;
+  std::vector<Transfer> transfers = all_to_all(16, 9, capacities);
+  for (std::size_t i = 0; i < transfers.size(); ++i)
+    transfers[i].start_s = static_cast<double>((i * 7919) % 240) * 1e-7;
+  expect_agreement(capacities, transfers);
+}
+
+// Transfers come and go far below a link's capacity, until those left take all of it: 20 short ones
+// of 1 B/s over their own links and then 4 of 30 B/s share a link of 100 B/s: 25 B/s each.
+TEST(FluidNetwork, ALinkThatWasIdleForLongFillsUp) {
+  std::vector<double> capacities = {100};
+  std::vector<Transfer> transfers;
+  for (std::int64_t i = 0; i < 20; ++i) {
+    capacities.push_back(1);
+    transfers.push_back({{{ResourceId(1 + i), 1}, {ResourceId(0), 1}}, 1, static_cast<double>(i)});
+  }
+  for (std::int64_t i = 0; i < 4; ++i) {
+    capacities.push_back(30);
+    transfers.push_back({{{ResourceId(21 + i), 1}, {ResourceId(0), 1}}, 100, 30});
+  }
+  const std::vector<double> end = simulate(capacities, transfers, true);
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_DOUBLE_EQ(end[i], static_cast<double>(i) + 1);
+  for (std::size_t i = 20; i < 24; ++i) EXPECT_DOUBLE_EQ(end[i], 34);
 }
 
 TEST(FluidNetwork, EqualSizesAndStartsAreOneSolve) {
