@@ -52,13 +52,6 @@ struct RunOutcome {
   double metric(std::string_view name) const;  // REQUIRES: it exists
 };
 
-// Throws Error when the routing does not fit the model or the cluster (shape, ranks, a damaged
-// trace).
-void check_routing(const Scenario& scenario);
-
-// Memory items per rank. Throws Error, naming the items, when a rank's do not fit its device.
-std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario);
-
 // Throws Error when the scenario cannot run; the database then holds every step that finished.
 RunOutcome run_scenario(const Scenario& scenario, const RunOptions& options);
 

@@ -8,7 +8,7 @@
 
 #include "analysis/summary.h"
 #include "sim/app/commands/commands.h"
-#include "sim/app/simulation.h"
+#include "sim/app/run_setup.h"
 #include "sim/app/summary_text.h"
 
 namespace sim {

@@ -1,0 +1,174 @@
+#include "sim/app/run_setup.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "models/roofline.h"
+#include "sim/core/error.h"
+#include "sim/core/memory_pool.h"
+#include "sim/workloads/inference.h"
+
+namespace sim {
+namespace {
+
+// Routed blocks that the run executes, by their index among all routed blocks.
+std::vector<int> routed_indices(const Scenario& scenario) {
+  std::vector<int> result;
+  const std::vector<BlockId> blocks = routed_blocks(scenario.model);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (blocks[i].layer >= scenario.part.first_layer && blocks[i].layer < scenario.part.end_layer) {
+      result.push_back(static_cast<int>(i));
+    }
+  }
+  return result;
+}
+
+bool needs_load(const PlacementChoice& placement) {
+  return placement.from != EstimateFrom::kUniform &&
+         (placement.redundant_experts > 0 || placement.policy->name == "balanced" ||
+          placement.policy->name.substr(0, 4) == "eplb");
+}
+
+// Rows per expert of every routed block that runs, summed over the steps the estimate looks at.
+std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
+                                                const std::vector<int>& indices) {
+  std::vector<std::vector<double>> loads(scenario.routing_shape().experts.size());
+  if (!needs_load(scenario.placement)) return loads;
+  const bool oracle = scenario.placement.from == EstimateFrom::kOracle;
+  const std::unique_ptr<RoutingSource> routing =
+      oracle ? make_routing(scenario, {})
+             : make_routing(scenario, {true, scenario.placement.steps});
+  const bool one_draw = !oracle && scenario.routing.trace.empty();
+  const int first = oracle ? scenario.workload.routing_step_offset : 0;
+  const int count = oracle ? scenario.workload.steps : one_draw ? 1 : scenario.placement.steps;
+  LayerRouting layer;
+  for (int step = first; step < first + count; ++step) {
+    for (const int index : indices) {
+      routing->fill(step, index, layer);
+      std::vector<double>& load = loads[static_cast<std::size_t>(index)];
+      load.resize(static_cast<std::size_t>(layer.experts), 0);
+      for (std::size_t i = 0; i < layer.counts.size(); ++i)
+        load[i % load.size()] += static_cast<double>(layer.counts[i]);
+    }
+  }
+  return loads;
+}
+
+}  // namespace
+
+std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPurpose purpose) {
+  const RoutingShape shape = scenario.routing_shape();
+  if (shape.experts.empty()) return nullptr;
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
+                                   scenario.workload.tokens_per_gpu);
+  const RoutingChoice& routing = scenario.routing;
+  if (routing.trace.empty()) {
+    SyntheticSpec spec = routing.synthetic;
+    if (purpose.loads_only) {
+      spec.token_budget = 0;
+      for (std::int64_t& rank : tokens) rank *= purpose.steps;
+    }
+    return make_synthetic(spec, shape.experts, shape.top_k, std::move(tokens), scenario.seed);
+  }
+  ReplayOptions options;
+  options.prefill = scenario.workload.phase == Phase::kPrefill;
+  options.tag = routing.tag;
+  return make_replay(routing.trace, routing.rule, shape, std::move(tokens), scenario.seed,
+                     routing.adapt, options);
+}
+
+std::vector<ExpertPlacement> make_placements(const Scenario& scenario) {
+  const RoutingShape shape = scenario.routing_shape();
+  const std::vector<BlockId> blocks = routed_blocks(scenario.model);
+  const std::vector<int> indices = routed_indices(scenario);
+  const std::vector<std::vector<double>> loads = estimate_loads(scenario, indices);
+  const int per_node = static_cast<int>(scenario.cluster.nodes.front().devices.size());
+  std::vector<ExpertPlacement> placements(shape.experts.size());
+  for (const int index : indices) {
+    const std::size_t i = static_cast<std::size_t>(index);
+    PlacementInput input;
+    input.experts = shape.experts[i];
+    input.redundant_experts = scenario.placement.redundant_experts;
+    input.ranks = scenario.layout.ep;
+    input.nodes = std::max(1, scenario.layout.ep / per_node);
+    input.groups = static_cast<int>(block_at(scenario.model, blocks[i]).ffn().routing->groups);
+    input.load = loads[i];
+    if (input.load.empty()) input.load.assign(static_cast<std::size_t>(input.experts), 0);
+    RandomStream random(scenario.seed, "placement/layer" + std::to_string(blocks[i].layer));
+    placements[i] = place_experts(*scenario.placement.policy, input, random);
+  }
+  return placements;
+}
+
+InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
+                          const ExchangeAlgorithm& exchange) {
+  InferenceSetup setup{scenario.model,
+                       scenario.cluster,
+                       {},
+                       costs,
+                       scenario.layout,
+                       scenario.part,
+                       &exchange,
+                       assumed_startup(),
+                       assumed_startup(),
+                       scenario.communication_sms,
+                       scenario.dispatch_dtype,
+                       scenario.combine_dtype,
+                       scenario.host,
+                       scenario.overlap,
+                       scenario.placement.split,
+                       {}};
+  for (const ClusterDevice& device : scenario.cluster.devices) {
+    setup.devices.push_back(&scenario.device_types.at(device.device_type));
+  }
+  const int per_node = static_cast<int>(scenario.cluster.nodes.front().devices.size());
+  const int nodes = std::max(1, (scenario.layout.ep + per_node - 1) / per_node);
+  if (const AlgorithmConstants* constants =
+          find_constants(scenario.cluster, exchange.name, nodes)) {
+    setup.dispatch_cost = constants->dispatch;
+    setup.combine_cost = constants->combine;
+  }
+  return setup;
+}
+
+void check_routing(const Scenario& scenario) { make_routing(scenario, {}); }
+
+std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
+  const Roofline costs;
+  InferenceSetup setup = make_setup(scenario, costs, *scenario.exchange);
+  std::vector<int> slots;
+  const RoutingShape shape = scenario.routing_shape();
+  int most = 0;
+  for (const int index : routed_indices(scenario)) {
+    PlacementInput input;
+    input.experts = shape.experts[static_cast<std::size_t>(index)];
+    input.redundant_experts = scenario.placement.redundant_experts;
+    input.ranks = scenario.layout.ep;
+    most = std::max(most, input.slots_per_rank());
+  }
+  const std::vector<RankSequences> sequences = make_sequences(
+      scenario.workload, scenario.layout.world,
+      scenario.workload.phase == Phase::kDecode ? scenario.workload.steps - 1 : 0, {});
+  std::vector<std::vector<MemoryItem>> memory;
+  Mistakes mistakes;
+  for (int r = 0; r < scenario.layout.world; ++r) {
+    memory.push_back(
+        rank_memory(setup, scenario.workload, sequences, r, most, scenario.framework_reserve));
+    const Device& device = *setup.devices[static_cast<std::size_t>(r)];
+    MemoryPool pool(device.memory_capacity);
+    for (const MemoryItem& item : memory.back()) pool.hold(item.name, item.bytes);
+    if (pool.fits() || !mistakes.empty()) continue;
+    std::string items;
+    for (const auto& [name, bytes] : pool.items())
+      items += (items.empty() ? "" : ", ") + name + " " + format_bytes(bytes);
+    mistakes.add(scenario.workload_place,
+                 "gpu " + std::to_string(r) + " (" + device.name + ") needs " +
+                     format_bytes(pool.peak()) + " of its " + format_bytes(pool.capacity()) + ": " +
+                     items,
+                 "raise ep or tp, or lower tokens_per_gpu or context");
+  }
+  mistakes.throw_if_any();
+  return memory;
+}
+
+}  // namespace sim
