@@ -167,7 +167,6 @@ void FairShareSolver::refresh_finishes(double now) {
   for (const std::int32_t r : touched_) {
     share(r).on_touched = false;
     Resource& at = resource(r);
-    ++at.version;
     std::vector<Finish>& heap = at.finishes;
     while (!heap.empty() && !valid(r, heap.front())) {
       std::pop_heap(heap.begin(), heap.end(), std::greater<>{});
@@ -178,26 +177,14 @@ void FairShareSolver::refresh_finishes(double now) {
       std::make_heap(heap.begin(), heap.end(), std::greater<>{});
     }
     const double level = share(r).level;
-    if (heap.empty() || !(level > 0)) continue;
+    if (heap.empty() || !(level > 0)) {
+      next_.set(r, kNever);
+      continue;
+    }
     advance(r, now);
-    const double time = now + std::max(0.0, heap.front().tag - at.clock) / level;
-    next_.push_back({time, r, at.version});
-    std::push_heap(next_.begin(), next_.end(), std::greater<>{});
+    next_.set(r, now + std::max(0.0, heap.front().tag - at.clock) / level);
   }
   touched_.clear();
-  if (next_.size() > 4 * resources_.size() + 64) {
-    std::erase_if(next_,
-                  [&](const NextFinish& n) { return n.version != resource(n.resource).version; });
-    std::make_heap(next_.begin(), next_.end(), std::greater<>{});
-  }
-}
-
-double FairShareSolver::next_finish() {
-  while (!next_.empty() && next_.front().version != resource(next_.front().resource).version) {
-    std::pop_heap(next_.begin(), next_.end(), std::greater<>{});
-    next_.pop_back();
-  }
-  return next_.empty() ? kNever : next_.front().time;
 }
 
 double FairShareSolver::take_finished(double until, std::vector<FlowIndex>& finished) {
@@ -206,10 +193,9 @@ double FairShareSolver::take_finished(double until, std::vector<FlowIndex>& fini
   const double batch_end = std::min(until, first + kSimultaneousPs + first * kSimultaneous);
   double time = first;
   while (next_finish() <= batch_end) {
-    const std::int32_t r = next_.front().resource;
-    time = next_.front().time;
-    std::pop_heap(next_.begin(), next_.end(), std::greater<>{});
-    next_.pop_back();
+    const std::int32_t r = next_.lowest();
+    time = next_.lowest_key();
+    next_.set(r, kNever);
     advance(r, time);
     std::vector<Finish>& heap = resource(r).finishes;
     const double limit =

@@ -36,6 +36,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/core/indexed_heap.h"
 #include "sim/core/max_min_fair.h"
 
 namespace sim {
@@ -57,7 +58,7 @@ class FairShareSolver {
   // Re-solves after additions, removals and capacity changes. Cheap when nothing changed.
   void settle(double now);
   // When the next transfer ends, at the present levels. REQUIRES: settled.
-  double next_finish();
+  double next_finish() const { return next_.lowest_key(); }
   // Removes every transfer that ends at or before `until` within one batch of simultaneous ends,
   // appends them to `finished`, and returns the time of the batch. REQUIRES: next_finish() <=
   // until.
@@ -126,27 +127,10 @@ class FairShareSolver {
     double clock_time = 0;  // when `clock` was last brought up to date
     double busy = 0;
     double busy_since = 0;
-    std::uint32_t version = 0;
     bool dirty = false;
     std::vector<Member> members;   // the first `held` of them are held here
     std::vector<Finish> finishes;  // heap; entries of transfers it no longer holds are skipped
   };
-  struct QueueEntry {
-    double key;
-    std::int32_t resource;
-    bool operator>(const QueueEntry& o) const {
-      return key != o.key ? key > o.key : resource > o.resource;
-    }
-  };
-  struct NextFinish {
-    double time;
-    std::int32_t resource;
-    std::uint32_t version;
-    bool operator>(const NextFinish& o) const {
-      return time != o.time ? time > o.time : resource > o.resource;
-    }
-  };
-
   Share& share(std::int32_t r) { return shares_[static_cast<std::size_t>(r)]; }
   Resource& resource(std::int32_t r) { return resources_[static_cast<std::size_t>(r)]; }
   Flow& flow(FlowIndex f) { return flows_[static_cast<std::size_t>(f)]; }
@@ -173,7 +157,6 @@ class FairShareSolver {
   void sweep(double now);
   void make_pending(std::int32_t r, double now);
   void enqueue(std::int32_t r, double key);
-  double next_key();
   void visit(std::int32_t r, double water, double now);
   bool jump(std::int32_t r, double level, double now);
   void let_go(std::int32_t r, double now);
@@ -204,8 +187,8 @@ class FairShareSolver {
   std::ptrdiff_t reached_count_ = 0;
   std::vector<std::int32_t> watched_;  // not full, and perhaps about to be
   std::vector<std::int32_t> touched_;
-  std::vector<QueueEntry> queue_;
-  std::vector<NextFinish> next_;
+  IndexedHeap queue_;                               // pending resources by key
+  IndexedHeap next_;                                // resources by the time of their next end
   std::vector<std::pair<double, double>> scratch_;  // (level elsewhere, load) of one resource
   bool eager_ = false;  // resources that are not full take part in the sweep
   std::size_t active_ = 0;

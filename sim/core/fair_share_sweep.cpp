@@ -41,7 +41,6 @@ void FairShareSolver::settle(double now) {
 
 // One upward sweep from the dirty resources until nothing is pending.
 void FairShareSolver::sweep(double now) {
-  queue_.clear();
   for (const std::int32_t r : dirty_) {
     if (sum_is_due(share(r))) sum_anew(r);
   }
@@ -51,29 +50,18 @@ void FairShareSolver::sweep(double now) {
     enqueue(r, std::min(candidate(share(r)), share(r).level));
   }
   dirty_.clear();
-  while (next_key() < kNever) {
-    const QueueEntry entry = queue_.front();
-    std::pop_heap(queue_.begin(), queue_.end(), std::greater<>{});
-    queue_.pop_back();
-    visit(entry.resource, entry.key, now);
+  while (!queue_.empty()) {
+    const std::int32_t r = queue_.lowest();
+    const double water = queue_.lowest_key();
+    queue_.set(r, kNever);
+    visit(r, water, now);
   }
   finish_sweep();
 }
 
 void FairShareSolver::enqueue(std::int32_t r, double key) {
   share(r).key = key;
-  if (!(key < kNever)) return;
-  queue_.push_back({key, r});
-  std::push_heap(queue_.begin(), queue_.end(), std::greater<>{});
-}
-
-// The lowest key of a pending resource; drops entries that a later one has replaced.
-double FairShareSolver::next_key() {
-  while (!queue_.empty() && queue_.front().key != share(queue_.front().resource).key) {
-    std::pop_heap(queue_.begin(), queue_.end(), std::greater<>{});
-    queue_.pop_back();
-  }
-  return queue_.empty() ? kNever : queue_.front().key;
+  queue_.set(r, key);
 }
 
 // A change reaches r: its level is open from here on. The caller enqueues it.
@@ -107,7 +95,7 @@ void FairShareSolver::visit(std::int32_t r, double water, double now) {
   if (level == kNever) return;  // not full, unless something more reaches it
   const double old = s.phase == Phase::kLetGo ? kNever : s.level;
   if (level > above(old)) {
-    if (water < old && old > next_key()) {
+    if (water < old && old > queue_.lowest_key()) {
       enqueue(r, old);
     } else if (!jump(r, level, now)) {
       let_go(r, now);
@@ -116,7 +104,7 @@ void FairShareSolver::visit(std::int32_t r, double water, double now) {
     return;
   }
   if (s.top > above(level)) level = solve_captures(r);
-  if (level > above(water) && level > next_key()) {
+  if (level > above(water) && level > queue_.lowest_key()) {
     enqueue(r, std::min(level, old));
   } else {
     settle_resource(r, level, now);
@@ -126,7 +114,7 @@ void FairShareSolver::visit(std::int32_t r, double water, double now) {
 // r's level rises over its old one. When neither another pending resource nor one that r's own rise
 // slows down has anything to do below the new level, r goes there at once.
 bool FairShareSolver::jump(std::int32_t r, double level, double now) {
-  if (next_key() < level) return false;
+  if (queue_.lowest_key() < level) return false;
   const double difference = level - share(r).level;
   push_held(r, difference);
   const bool conflict =
