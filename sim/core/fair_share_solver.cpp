@@ -22,7 +22,9 @@ ResourceId FairShareSolver::add_resource(double capacity) {
   resources_.emplace_back();
   shares_.emplace_back();
   shares_.back().capacity = capacity;
+  set_alarm(shares_.back());
   reached_.resize(shares_.size() + 1);
+  spoke_of_.push_back(-1);
   return id;
 }
 
@@ -30,6 +32,7 @@ void FairShareSolver::set_capacity(ResourceId resource, double capacity, double 
   SIM_CHECK(capacity >= 0, "a capacity is not negative");
   advance(resource.value(), now);
   share(resource.value()).capacity = capacity;
+  set_alarm(share(resource.value()));
   mark_dirty(resource.value());
 }
 
@@ -64,6 +67,7 @@ FairShareSolver::FlowIndex FairShareSolver::add(std::span<const ResourceUse> use
       cap_resource = free_cap_resources_.back();
       free_cap_resources_.pop_back();
       share(cap_resource).capacity = cap;
+      set_alarm(share(cap_resource));
     }
   }
   const std::size_t count = uses.size() + (cap_resource >= 0 ? 1 : 0);
@@ -140,6 +144,7 @@ void FairShareSolver::hold(const Member& member, std::int32_t r, double now) {
       advance(s, now);
       moved.amount = std::max(0.0, (moved.tag - resource(s).clock) * moved.weight);
       swap_members(s, position, static_cast<std::size_t>(--share(s).held));
+      edit_spokes(s, f, -1);
       touch(s);
     } else if (s == r) {
       advance(s, now);
@@ -148,6 +153,7 @@ void FairShareSolver::hold(const Member& member, std::int32_t r, double now) {
         resource(s).finishes.clear();
       }
       swap_members(s, position, static_cast<std::size_t>(share(s).held++));
+      edit_spokes(s, f, 1);
       touch(s);
     }
   }
@@ -226,6 +232,7 @@ void FairShareSolver::remove(FlowIndex f, double now) {
     Resource& at = resource(r);
     if (r == held_by) {
       advance(r, now);
+      edit_spokes(r, f, -1);
       swap_members(r, static_cast<std::size_t>(use(u).position),
                    static_cast<std::size_t>(--share(r).held));
       take_from_rising(s, load, s.held + s.loose);

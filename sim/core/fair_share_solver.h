@@ -20,7 +20,11 @@
 // settles at most once; every other queue entry is paid for by one (transfer, resource) pair that
 // was frozen, let go or captured.
 //
-// Error: a push rounds F by at most 2^-53 of it. F and R are summed anew from the transfers before
+// What a resource holds is kept summed per other resource (its spokes), so a push costs one
+// addition per resource that it concerns. Most of them are not full, or are pending with a key far
+// above: the push finds their load below an `alarm` and goes on.
+//
+// Error: a push rounds F by at most 2^-52 of it. F and R are summed anew from the transfers before
 // the pushes since the last sum could move the level by 1e-11 of itself. A level that would move by
 // less than 1e-13 of itself stays; as F goes on counting, such differences do not add up.
 //
@@ -106,21 +110,28 @@ class FairShareSolver {
     kPending,  // its level is open in this sweep
     kLetGo,    // and the water has passed its old level
   };
-  // What the sweep needs of a resource: one cache line.
-  struct alignas(64) Share {
-    double level = kNever;  // kNever: not full. While pending: the old one
-    double frozen = 0;      // F
-    double rising = 0;      // R: what it holds and what is loose
-    double capacity = 0;
-    double top = 0;          // while full: no frozen transfer has a higher level
-    double key = kNever;     // its place in the sweep while pending
-    std::int32_t loose = 0;  // transfers on it that rise and that it does not hold
-    std::int32_t held = 0;
-    std::int32_t changes = 0;  // roundings of `frozen` since it was summed
+  // What the sweep needs of a resource. What a push touches comes first, in half a cache line.
+  struct alignas(32) Share {
+    double frozen = 0;          // F
+    double alarm = 0;           // a push must be looked into when F is above this
+    double top = 0;             // while full: no frozen transfer has a higher level
+    std::uint32_t changes = 0;  // roundings of `frozen` since it was summed
     Phase phase = Phase::kSettled;
     bool reached = false;     // in reached_
     bool on_touched = false;  // in touched_: its next end must be computed anew
     bool on_watched = false;  // in watched_
+    double level = kNever;    // kNever: not full. While pending: the old one
+    double rising = 0;        // R: what it holds and what is loose
+    double capacity = 0;
+    double key = kNever;     // its place in the sweep while pending
+    std::int32_t loose = 0;  // transfers on it that rise and that it does not hold
+    std::int32_t held = 0;
+  };
+  // All transfers that a resource holds and that also use another one.
+  struct Spoke {
+    std::int32_t resource;
+    std::int32_t count;
+    double load;
   };
   struct Resource {
     double clock = 0;       // service per weight given to the transfers it holds
@@ -128,6 +139,8 @@ class FairShareSolver {
     double busy = 0;
     double busy_since = 0;
     bool dirty = false;
+    bool spokes_known = false;
+    std::vector<Spoke> spokes;
     std::vector<Member> members;   // the first `held` of them are held here
     std::vector<Finish> finishes;  // heap; entries of transfers it no longer holds are skipped
   };
@@ -154,6 +167,7 @@ class FairShareSolver {
   static bool is_overfull(const Share& s, double level);
   static bool sum_is_due(const Share& s);
   static void take_from_rising(Share& s, double load, std::int32_t left);
+  void set_eager(bool eager);
   void sweep(double now);
   void make_pending(std::int32_t r, double now);
   void enqueue(std::int32_t r, double key);
@@ -164,10 +178,13 @@ class FairShareSolver {
   double solve_captures(std::int32_t r);
   void settle_resource(std::int32_t r, double level, double now);
   bool is_loose(FlowIndex f);
-  void push_held(std::int32_t r, double difference);
+  void push_held(std::int32_t r, double difference, double level);
   void freeze(const Member& member, std::int32_t r, double level);
   void take_rising(std::int32_t r, double level, double now);
+  void find_spokes(std::int32_t r);
+  void edit_spokes(std::int32_t r, FlowIndex f, std::int32_t count);
   void reach(std::int32_t s);
+  void set_alarm(Share& s) const;
   void after_push(double level, double now);
   void finish_sweep();
   void watch(std::int32_t r);
@@ -189,6 +206,7 @@ class FairShareSolver {
   std::vector<std::int32_t> touched_;
   IndexedHeap queue_;                               // pending resources by key
   IndexedHeap next_;                                // resources by the time of their next end
+  std::vector<std::int32_t> spoke_of_;              // per resource, while spokes are found
   std::vector<std::pair<double, double>> scratch_;  // (level elsewhere, load) of one resource
   bool eager_ = false;  // resources that are not full take part in the sweep
   std::size_t active_ = 0;

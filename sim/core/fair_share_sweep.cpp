@@ -12,12 +12,11 @@ namespace {
 // Levels that differ by less are the same level: far below the 1e-9 we promise, far above rounding
 // of one sum.
 constexpr double kSame = 1e-12;
-constexpr double kRounding = 0x1p-53;
+constexpr double kRounding = 0x1p-52;
 constexpr double kDrift = 1e-11;  // of a level, before its sums are made anew
 constexpr double kOverfull = 1e-12;
-constexpr double kNearlyFull = 1 - 1e-11;
-constexpr std::int32_t kManyChanges = 4096;
-constexpr std::int32_t kSumNow = 1 << 30;
+constexpr std::uint32_t kManyChanges = 4096;  // a power of two
+constexpr std::uint32_t kSumNow = 1 << 30;
 
 double above(double level) { return level * (1 + kSame); }
 
@@ -31,12 +30,17 @@ void FairShareSolver::settle(double now) {
   constexpr int kWatchedSweeps = 4;
   for (int round = 0; !dirty_.empty(); ++round) {
     SIM_CHECK(round < 64, "with every resource in the sweep none is overfull after it");
-    eager_ = round >= kWatchedSweeps;
+    if (round >= kWatchedSweeps) set_eager(true);
     sweep(now);
     check_watched();
   }
-  eager_ = false;
+  if (eager_) set_eager(false);
   refresh_finishes(now);
+}
+
+void FairShareSolver::set_eager(bool eager) {
+  eager_ = eager;
+  for (Share& s : shares_) set_alarm(s);
 }
 
 // One upward sweep from the dirty resources until nothing is pending.
@@ -62,6 +66,7 @@ void FairShareSolver::sweep(double now) {
 void FairShareSolver::enqueue(std::int32_t r, double key) {
   share(r).key = key;
   queue_.set(r, key);
+  set_alarm(share(r));
 }
 
 // A change reaches r: its level is open from here on. The caller enqueues it.
@@ -69,6 +74,7 @@ void FairShareSolver::make_pending(std::int32_t r, double now) {
   advance(r, now);
   share(r).phase = Phase::kPending;
   share(r).key = kNever;
+  share(r).alarm = -kNever;
   if (share(r).level == kNever) share(r).top = kNever;  // not kept while it is not full
   pending_.push_back(r);
 }
@@ -91,6 +97,7 @@ bool FairShareSolver::is_overfull(const Share& s, double level) {
 void FairShareSolver::visit(std::int32_t r, double water, double now) {
   Share& s = share(r);
   s.key = kNever;
+  set_alarm(s);
   double level = candidate(s);
   if (level == kNever) return;  // not full, unless something more reaches it
   const double old = s.phase == Phase::kLetGo ? kNever : s.level;
@@ -116,7 +123,7 @@ void FairShareSolver::visit(std::int32_t r, double water, double now) {
 bool FairShareSolver::jump(std::int32_t r, double level, double now) {
   if (queue_.lowest_key() < level) return false;
   const double difference = level - share(r).level;
-  push_held(r, difference);
+  push_held(r, difference, level);
   const bool conflict =
       std::any_of(reached_.begin(), reached_.begin() + reached_count_, [&](std::int32_t t) {
         const Share& s = share(t);
@@ -125,7 +132,7 @@ bool FairShareSolver::jump(std::int32_t r, double level, double now) {
         return is_overfull(s, level);
       });
   if (conflict) {
-    push_held(r, -difference);
+    push_held(r, -difference, level);
     for (std::ptrdiff_t i = 0; i < reached_count_; ++i)
       share(reached_[static_cast<std::size_t>(i)]).reached = false;
     reached_count_ = 0;
@@ -228,38 +235,12 @@ void FairShareSolver::settle_resource(std::int32_t r, double level, double now) 
   Share& s = share(r);
   if (!(level < kNever)) return;
   if (s.phase == Phase::kPending) {
-    push_held(r, level - s.level);
+    push_held(r, level - s.level, level);
   } else {
     for (std::size_t i = 0; i < static_cast<std::size_t>(s.held); ++i)
       freeze(resource(r).members[i], r, level);
   }
   take_rising(r, level, now);
-}
-
-// What r holds moves with its level: tells the other resources. Most of the solver's time is spent
-// in this loop, so it has no branch: r itself is told too, and put right at the end.
-void FairShareSolver::push_held(std::int32_t r, double difference) {
-  Share* const shares = shares_.data();
-  const Use* const uses = uses_.data();
-  const Share self = share(r);
-  share(r).reached = true;
-  std::int32_t* out = reached_.data() + reached_count_;  // one longer than all resources
-  const Member* member = resource(r).members.data();
-  const Member* const end = member + self.held;
-  for (; member != end; ++member) {
-    const Use* u = uses + member->first;
-    const Use* const last = u + member->count;
-    for (; u != last; ++u) {
-      Share& s = shares[u->resource];
-      s.frozen += u->load * difference;
-      ++s.changes;
-      *out = u->resource;
-      out += s.reached ? 0 : 1;
-      s.reached = true;
-    }
-  }
-  reached_count_ = out - reached_.data();
-  share(r) = self;
 }
 
 // A transfer that rose, or was frozen above `level`, freezes at r's level: tells its resources.
@@ -320,15 +301,10 @@ void FairShareSolver::take_rising(std::int32_t r, double level, double now) {
   s.level = level;
   s.key = kNever;
   s.phase = Phase::kSettled;
+  set_alarm(s);
   ++level_changes_;
   touch(r);
   after_push(level, now);
-}
-
-void FairShareSolver::reach(std::int32_t t) {
-  if (share(t).reached) return;
-  share(t).reached = true;
-  reached_[static_cast<std::size_t>(reached_count_++)] = t;
 }
 
 // What a push at this water level means for the resources it reached.
@@ -338,7 +314,7 @@ void FairShareSolver::after_push(double level, double now) {
     Share& s = share(t);
     s.reached = false;
     if (!takes_part(s) && !eager_) {
-      if (s.frozen > s.capacity * kNearlyFull || s.changes > kManyChanges) watch(t);
+      if (s.frozen > s.alarm || s.changes >= kManyChanges) watch(t);
       continue;
     }
     s.top = std::max(s.top, level);
@@ -350,12 +326,14 @@ void FairShareSolver::after_push(double level, double now) {
       }
       make_pending(t, now);
     } else if (s.key <= level || !is_overfull(s, s.key)) {
+      set_alarm(s);
       continue;  // its key is still a bound
     }
     const double next = candidate(s);
     const double old = s.phase == Phase::kLetGo ? kNever : s.level;
     const double key = next < kNever ? std::min(std::max(level, next), old) : kNever;
     if (key < s.key) enqueue(t, key);
+    set_alarm(s);
   }
   reached_count_ = 0;
 }
@@ -369,6 +347,7 @@ void FairShareSolver::finish_sweep() {
     if (s.level < kNever) ++level_changes_;
     s.level = kNever;
     s.phase = Phase::kSettled;
+    set_alarm(s);
     touch(r);
     watch(r);
   }
