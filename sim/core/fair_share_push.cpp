@@ -1,5 +1,6 @@
 // Pushes of the max-min solver: how a change of one resource's level reaches the loads of others.
 #include <algorithm>
+#include <cmath>
 
 #include "sim/core/fair_share_solver.h"
 
@@ -7,7 +8,6 @@ namespace sim {
 namespace {
 
 constexpr double kNearlyFull = 1 - 1e-11;
-constexpr std::uint32_t kLookAfter = 4096;  // changes; a power of two
 
 }  // namespace
 
@@ -22,7 +22,7 @@ void FairShareSolver::push_held(std::int32_t r, double difference, double level)
     s.frozen += spoke.load * difference;
     s.top = std::max(s.top, level);
     ++s.changes;
-    const bool look = ((s.frozen > s.alarm) | (s.changes % kLookAfter == 0)) & !s.reached;
+    const bool look = ((s.frozen > s.alarm) | (s.changes % kManyChanges == 0)) & !s.reached;
     *out = spoke.resource;
     out += look ? 1 : 0;
     s.reached |= look;
@@ -86,6 +86,72 @@ void FairShareSolver::edit_spokes(std::int32_t r, FlowIndex f, std::int32_t coun
     *spoke = at.spokes.back();
     at.spokes.pop_back();
   }
+}
+
+// A transfer that rose, or was frozen above `level`, freezes at r's level: tells its resources.
+void FairShareSolver::freeze(const Member& member, std::int32_t r, double level) {
+  const std::int32_t held_by = holder(member.flow);
+  const bool loose = is_loose(member.flow);
+  const double was = held_by < 0 ? 0 : share(held_by).level;
+  for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
+    const std::int32_t t = use(u).resource;
+    const double load = use(u).load;
+    Share& s = share(t);
+    if (t == r) {
+      if (t == held_by) continue;
+      if (loose) {
+        --s.loose;
+      } else {
+        s.frozen -= load * was;
+        s.rising += load;
+        ++s.changes;
+      }
+      continue;
+    }
+    ++s.changes;
+    if (t == held_by) {
+      s.frozen += load * level;
+      take_from_rising(s, load, s.held + s.loose - 1);
+    } else if (loose && (held_by < 0 || takes_part(s))) {
+      --s.loose;
+      s.frozen += load * level;
+      take_from_rising(s, load, s.held + s.loose);
+    } else {
+      s.frozen += load * (level - was);
+    }
+    reach(t);
+  }
+}
+
+// What a push at this water level means for the resources it reached.
+void FairShareSolver::after_push(double level, double now) {
+  for (std::ptrdiff_t i = 0; i < reached_count_; ++i) {
+    const std::int32_t t = reached_[static_cast<std::size_t>(i)];
+    Share& s = share(t);
+    s.reached = false;
+    if (!takes_part(s) && !eager_) {
+      if (s.frozen > s.alarm || s.changes >= kManyChanges) watch(t);
+      continue;
+    }
+    s.top = std::max(s.top, level);
+    if (s.phase == Phase::kSettled) {
+      if (s.level < kNever) {
+        if (s.level <= above(level)) continue;
+        const double rising = s.level * s.rising;
+        if (std::fabs(s.capacity - s.frozen - rising) <= kSame * rising) continue;
+      }
+      make_pending(t, now);
+    } else if (s.key <= level || !is_overfull(s, s.key)) {
+      set_alarm(s);
+      continue;  // its key is still a bound
+    }
+    const double next = candidate(s);
+    const double old = s.phase == Phase::kLetGo ? kNever : s.level;
+    const double key = next < kNever ? std::min(std::max(level, next), old) : kNever;
+    if (key < s.key) enqueue(t, key);
+    set_alarm(s);
+  }
+  reached_count_ = 0;
 }
 
 }  // namespace sim

@@ -1,6 +1,7 @@
 // The running max-min solver: keeps the fair levels of all transfers in flight and re-solves only
 // what a change reaches. Transfers, clocks and ends are in fair_share_solver.cpp, the sweep in
-// fair_share_sweep.cpp.
+// fair_share_sweep.cpp, what it tells other resources in fair_share_push.cpp, and when loads are
+// summed anew in fair_share_sums.cpp.
 //
 // Every transfer is held by one full resource, its bottleneck, and runs at that resource's level
 // (rate per share weight). With F the load of the transfers held elsewhere (frozen) and R the load
@@ -26,7 +27,7 @@
 //
 // Error: a push rounds F by at most 2^-52 of it. F and R are summed anew from the transfers before
 // the pushes since the last sum could move the level by 1e-11 of itself. A level that would move by
-// less than 1e-13 of itself stays; as F goes on counting, such differences do not add up.
+// less than 1e-12 of itself stays; as F goes on counting, such differences do not add up.
 //
 // Service is counted per resource: a clock that advances by its level, so a change of level costs
 // O(1) for the transfers it holds. Times are doubles (picoseconds since the caller's epoch), rates
@@ -80,6 +81,12 @@ class FairShareSolver {
   std::string violation(double relative_tolerance) const;
 
  private:
+  // Levels that differ by less are the same level: far below the 1e-9 we promise, far above
+  // rounding of one sum.
+  static constexpr double kSame = 1e-12;
+  static constexpr std::uint32_t kManyChanges = 4096;  // of a watched load; a power of two
+  static double above(double level) { return level * (1 + kSame); }
+
   struct Use {
     std::int32_t resource;
     std::int32_t position;  // in the resource's member list

@@ -7,21 +7,6 @@
 #include "sim/core/fair_share_solver.h"
 
 namespace sim {
-namespace {
-
-// Levels that differ by less are the same level: far below the 1e-9 we promise, far above rounding
-// of one sum.
-constexpr double kSame = 1e-12;
-constexpr double kRounding = 0x1p-52;
-constexpr double kDrift = 1e-11;  // of a level, before its sums are made anew
-constexpr double kOverfull = 1e-12;
-constexpr std::uint32_t kManyChanges = 4096;  // a power of two
-constexpr std::uint32_t kSumNow = 1 << 30;
-
-double above(double level) { return level * (1 + kSame); }
-
-}  // namespace
-
 void FairShareSolver::settle(double now) {
   if (dirty_.empty()) return;
   // Resources that are not full only have their load watched. Should one of them fill up, it takes
@@ -243,41 +228,6 @@ void FairShareSolver::settle_resource(std::int32_t r, double level, double now) 
   take_rising(r, level, now);
 }
 
-// A transfer that rose, or was frozen above `level`, freezes at r's level: tells its resources.
-void FairShareSolver::freeze(const Member& member, std::int32_t r, double level) {
-  const std::int32_t held_by = holder(member.flow);
-  const bool loose = is_loose(member.flow);
-  const double was = held_by < 0 ? 0 : share(held_by).level;
-  for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
-    const std::int32_t t = use(u).resource;
-    const double load = use(u).load;
-    Share& s = share(t);
-    if (t == r) {
-      if (t == held_by) continue;
-      if (loose) {
-        --s.loose;
-      } else {
-        s.frozen -= load * was;
-        s.rising += load;
-        ++s.changes;
-      }
-      continue;
-    }
-    ++s.changes;
-    if (t == held_by) {
-      s.frozen += load * level;
-      take_from_rising(s, load, s.held + s.loose - 1);
-    } else if (loose && (held_by < 0 || takes_part(s))) {
-      --s.loose;
-      s.frozen += load * level;
-      take_from_rising(s, load, s.held + s.loose);
-    } else {
-      s.frozen += load * (level - was);
-    }
-    reach(t);
-  }
-}
-
 // Holds at r what is loose on it or frozen above `level`, and settles r.
 void FairShareSolver::take_rising(std::int32_t r, double level, double now) {
   Share& s = share(r);
@@ -307,37 +257,6 @@ void FairShareSolver::take_rising(std::int32_t r, double level, double now) {
   after_push(level, now);
 }
 
-// What a push at this water level means for the resources it reached.
-void FairShareSolver::after_push(double level, double now) {
-  for (std::ptrdiff_t i = 0; i < reached_count_; ++i) {
-    const std::int32_t t = reached_[static_cast<std::size_t>(i)];
-    Share& s = share(t);
-    s.reached = false;
-    if (!takes_part(s) && !eager_) {
-      if (s.frozen > s.alarm || s.changes >= kManyChanges) watch(t);
-      continue;
-    }
-    s.top = std::max(s.top, level);
-    if (s.phase == Phase::kSettled) {
-      if (s.level < kNever) {
-        if (s.level <= above(level)) continue;
-        const double rising = s.level * s.rising;
-        if (std::fabs(s.capacity - s.frozen - rising) <= kSame * rising) continue;
-      }
-      make_pending(t, now);
-    } else if (s.key <= level || !is_overfull(s, s.key)) {
-      set_alarm(s);
-      continue;  // its key is still a bound
-    }
-    const double next = candidate(s);
-    const double old = s.phase == Phase::kLetGo ? kNever : s.level;
-    const double key = next < kNever ? std::min(std::max(level, next), old) : kNever;
-    if (key < s.key) enqueue(t, key);
-    set_alarm(s);
-  }
-  reached_count_ = 0;
-}
-
 // What is still pending is not full any more: from now on only its load is watched.
 void FairShareSolver::finish_sweep() {
   for (const std::int32_t r : pending_) {
@@ -355,57 +274,6 @@ void FairShareSolver::finish_sweep() {
     if (sum_is_due(share(r))) sum_anew(r);
   }
   pending_.clear();
-}
-
-// Its load is looked at when the sweep is over.
-void FairShareSolver::watch(std::int32_t r) {
-  if (share(r).on_watched) return;
-  share(r).on_watched = true;
-  watched_.push_back(r);
-}
-
-// Marks the watched resources that have filled up as dirty.
-void FairShareSolver::check_watched() {
-  for (const std::int32_t r : watched_) {
-    Share& s = share(r);
-    s.on_watched = false;
-    if (s.level < kNever) continue;
-    const double doubt = s.changes * kRounding;
-    if (s.frozen <= s.capacity * (1 + kOverfull - doubt) && s.changes < kManyChanges) continue;
-    sum_anew(r);
-    if (s.frozen > s.capacity * (1 + kOverfull)) mark_dirty(r);
-  }
-  watched_.clear();
-}
-
-// One of the transfers that rise on s, of which `left` remain, does so no more.
-void FairShareSolver::take_from_rising(Share& s, double load, std::int32_t left) {
-  s.rising = left == 0 ? 0 : s.rising - load;
-  if (left > 0 && s.rising < load * 1e-3) s.changes = kSumNow;  // what is left may be rounding
-}
-
-bool FairShareSolver::sum_is_due(const Share& s) {
-  if (s.changes >= kSumNow) return true;
-  return s.level < kNever &&
-         s.changes * kRounding * s.capacity > kDrift * s.level * std::max(0.0, s.rising);
-}
-
-// REQUIRES: nothing is pending.
-void FairShareSolver::sum_anew(std::int32_t r) {
-  Share& s = share(r);
-  s.frozen = s.rising = s.top = 0;
-  s.changes = 0;
-  const std::vector<Member>& members = resource(r).members;
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    const std::int32_t held_by = holder(members[i].flow);
-    const double load = use(members[i].first + members[i].own).load;
-    if (held_by < 0 || held_by == r) {
-      s.rising += load;
-    } else {
-      s.frozen += load * share(held_by).level;
-      s.top = std::max(s.top, share(held_by).level);
-    }
-  }
 }
 
 }  // namespace sim
