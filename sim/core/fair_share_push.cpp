@@ -8,6 +8,7 @@ namespace sim {
 namespace {
 
 constexpr double kNearlyFull = 1 - 1e-11;
+constexpr int kSpokeEdits = 8;  // with so many and no push, spokes are better found anew
 
 }  // namespace
 
@@ -15,6 +16,7 @@ constexpr double kNearlyFull = 1 - 1e-11;
 // this loop, so it has no branch; reached_ is one longer than all resources together.
 void FairShareSolver::push_held(std::int32_t r, double difference, double level) {
   if (!resource(r).spokes_known) find_spokes(r);
+  resource(r).spoke_edits = 0;
   Share* const shares = shares_.data();
   std::int32_t* out = reached_.data() + reached_count_;
   for (const Spoke& spoke : resource(r).spokes) {
@@ -73,6 +75,7 @@ void FairShareSolver::find_spokes(std::int32_t r) {
 // r holds the transfer from now on (count 1), or no longer (-1).
 void FairShareSolver::edit_spokes(std::int32_t r, FlowIndex f, std::int32_t count) {
   Resource& at = resource(r);
+  if (at.spoke_edits++ == kSpokeEdits) at.spokes_known = false;
   if (!at.spokes_known) return;
   for (std::int32_t u = flow(f).first; u < flow(f).first + flow(f).count; ++u) {
     const std::int32_t t = use(u).resource;

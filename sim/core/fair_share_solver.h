@@ -147,6 +147,7 @@ class FairShareSolver {
     double busy_since = 0;
     bool dirty = false;
     bool spokes_known = false;
+    int spoke_edits = 0;  // since the last push
     std::vector<Spoke> spokes;
     std::vector<Member> members;   // the first `held` of them are held here
     std::vector<Finish> finishes;  // heap; entries of transfers it no longer holds are skipped
