@@ -167,13 +167,13 @@ void add_absorbed_core(OperatorBuilder& build, const AttentionBlock& a, std::int
                        const Attended& seen) {
   const GroupFormat& format = build.model().formats.attention;
   const std::int64_t m = build.batch().tokens;
-  build.gemm("q_absorb", kKind, format, m, heads * a.kv_rank, a.nope_dim);
+  build.batched_gemm("q_absorb", kKind, format, heads, m, a.kv_rank, a.nope_dim);
   const double per_pair = static_cast<double>(heads * (2 * a.kv_rank + a.rope_dim)) * 2;
   const double rows = static_cast<double>(m * heads * (2 * a.kv_rank + a.rope_dim));
   build.kernel("attention_core", kKind, build.model().formats.activations, seen.pairs * per_pair,
                seen.cached * static_cast<double>(a.kv_rank + a.rope_dim) * kv_value(build) +
                    rows * build.activation());
-  build.gemm("v_up", kKind, format, m, heads * a.value_dim, a.kv_rank);
+  build.batched_gemm("v_up", kKind, format, heads, m, a.value_dim, a.kv_rank);
 }
 
 void add_latent(OperatorBuilder& build, const AttentionBlock& a) {

@@ -20,8 +20,10 @@ class WeightSum {
     for (Weight w : weights) {
       const bool expert = w.item == WeightItem::kExperts;
       if (expert) w.copies = share_.expert_slots;
-      sums_[static_cast<std::size_t>(w.item)] +=
-          bytes_of(model_, w, expert ? share_.etp : share_.tp);
+      sums_[static_cast<std::size_t>(w.item)] += bytes_of(model_, w,
+                                                          expert        ? share_.etp
+                                                          : own(w.item) ? share_.own_tp
+                                                                        : share_.tp);
     }
   }
   std::vector<MemoryItem> items() const {
@@ -34,6 +36,11 @@ class WeightSum {
   }
 
  private:
+  static bool own(WeightItem item) {
+    return item == WeightItem::kEmbedding || item == WeightItem::kHead ||
+           item == WeightItem::kShared;
+  }
+
   const MoeModel& model_;
   const WeightShare& share_;
   std::array<Bytes, kItems> sums_{};
@@ -74,7 +81,7 @@ std::int64_t widest(const MoeModel& model, const Block& block, int tp) {
 WeightShare whole_model(const MoeModel& model, int tp, int ep, int redundant_experts) {
   SIM_CHECK(tp > 0 && ep > 0 && redundant_experts >= 0, "degrees are positive");
   WeightShare share;
-  share.tp = tp;
+  share.tp = share.own_tp = tp;
   share.end_layer = static_cast<int>(model.layers.size());
   for (const BlockId id : routed_blocks(model)) {
     const std::int64_t experts = block_at(model, id).ffn().routing->experts + redundant_experts;

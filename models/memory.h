@@ -18,7 +18,9 @@ struct MemoryItem {
 
 // The part of a model that one device holds.
 struct WeightShare {
-  int tp = 1;   // attention, dense and shared FFN, embedding and head are split over so many
+  int tp = 1;  // attention and dense FFN are split over so many
+  int own_tp =
+      1;        // embedding, head and shared experts: 1 when every rank runs them on its own tokens
   int etp = 1;  // each routed expert is split over so many
   int expert_slots = 0;  // routed experts per routed block on this device, replicas included
   int first_layer = 0;   // layers [first_layer, end_layer) of a pipeline stage

@@ -24,6 +24,10 @@ class OperatorBuilder {
   // `weights`: how many copies of the n x k matrix are read (experts of a routed projection).
   void gemm(std::string_view name, OperatorKind kind, const GroupFormat& format, std::int64_t m,
             std::int64_t n, std::int64_t k, std::int64_t weights = 1);
+  // `batch` independent products of m x k times k x n, each with its own weights, on unquantised
+  // activations (the absorbed projections of MLA, one per head).
+  void batched_gemm(std::string_view name, OperatorKind kind, const GroupFormat& format,
+                    std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k);
   // A kernel bound by memory: `bytes` read and written.
   void elementwise(std::string_view name, OperatorKind kind, double flops, double bytes);
   void kernel(std::string_view name, OperatorKind kind, DType compute, double flops, double bytes);

@@ -126,6 +126,16 @@ void OperatorBuilder::gemm(std::string_view name, OperatorKind kind, const Group
   operators_.push_back(std::move(op));
 }
 
+void OperatorBuilder::batched_gemm(std::string_view name, OperatorKind kind,
+                                   const GroupFormat& format, std::int64_t batch, std::int64_t m,
+                                   std::int64_t n, std::int64_t k) {
+  gemm(name, kind, format, m, batch * n, k);
+  Operator& op = operators_.back();
+  op.compute = model_.formats.activations;
+  op.activation_bytes = whole(
+      (static_cast<double>(m * k * batch) + static_cast<double>(m * n * batch)) * activation());
+}
+
 void OperatorBuilder::kernel(std::string_view name, OperatorKind kind, DType compute, double flops,
                              double bytes) {
   Operator op;

@@ -65,6 +65,7 @@ class Recorder : public Observer {
     Duration dispatch_network{};
     Duration combine_network{};
   };
+  static void add_experts(StepBatch& batch, const RoutedBlockFacts& facts);
   std::size_t cell(int layer, DeviceId source, DeviceId destination) const;
 
   int devices_;
@@ -90,7 +91,7 @@ class Recorder : public Observer {
          expert_s_ = 0, attention_s_ = 0;
   double exposed_ = 0, imbalance_ = 0, expert_imbalance_ = 0, compute_bound_s_ = 0,
          network_bound_s_ = 0;
-  std::int64_t routed_ = 0, rows_ = 0, dropped_ = 0;
+  std::int64_t routed_ = 0, rows_ = 0;
   std::int64_t peak_memory_ = 0;
 };
 

@@ -23,23 +23,19 @@ std::vector<int> routed_indices(const Scenario& scenario) {
   return result;
 }
 
-bool needs_load(const PlacementChoice& placement) {
-  return placement.from != EstimateFrom::kUniform &&
-         (placement.redundant_experts > 0 || placement.policy->name == "balanced" ||
-          placement.policy->name.substr(0, 4) == "eplb");
-}
-
 // Rows per expert of every routed block that runs, summed over the steps the estimate looks at.
 std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
                                                 const std::vector<int>& indices) {
   std::vector<std::vector<double>> loads(scenario.routing_shape().experts.size());
-  if (!needs_load(scenario.placement)) return loads;
+  const PlacementChoice& placement = scenario.placement;
+  if (!placement.needs_load() || placement.from == EstimateFrom::kUniform) return loads;
   const bool oracle = scenario.placement.from == EstimateFrom::kOracle;
   const std::unique_ptr<RoutingSource> routing =
       oracle ? make_routing(scenario, {})
              : make_routing(scenario, {true, scenario.placement.steps});
   const bool one_draw = !oracle && scenario.routing.trace.empty();
-  const int first = oracle ? scenario.workload.routing_step_offset : 0;
+  const int begin = scenario.workload.routing_step_offset;
+  const int first = oracle ? begin : one_draw ? 0 : begin - scenario.placement.steps;
   const int count = oracle ? scenario.workload.steps : one_draw ? 1 : scenario.placement.steps;
   LayerRouting layer;
   for (int step = first; step < first + count; ++step) {

@@ -6,6 +6,7 @@
 
 #include "models/device_reader.h"
 #include "models/model_reader.h"
+#include "sim/app/key_effects.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -52,6 +53,8 @@ class ScenarioReader {
     scenario_.text = document_.to_text();
     scenario_.keys = document_.read_keys();
     scenario_.asked_keys = document_.asked_paths();
+    for (std::string& warning : keys_without_effect(scenario_))
+      scenario_.warnings.push_back(std::move(warning));
     return std::move(scenario_);
   }
 
@@ -255,7 +258,8 @@ void ScenarioReader::read_routing() {
     scenario_.warnings.push_back("routing has no effect: the model has no routed experts here");
   const bool trace = map->has("trace");
   if (trace == map->has("synthetic")) {
-    mistakes_.add(map->place(), "routing needs either 'trace' or 'synthetic'");
+    mistakes_.add(map->place(), trace ? "routing has both 'trace' and 'synthetic'; keep one of them"
+                                      : "routing needs either 'trace' or 'synthetic'");
   }
   if (trace) {
     try {
@@ -305,12 +309,12 @@ void ScenarioReader::read_placement() {
                            : std::nullopt;
     if (!steps || *steps < 1 || *steps > 100'000) {
       map.mistake("estimate", "'" + estimate + "' is not an 'estimate' of placement",
-                  "possible: N steps before, uniform, oracle");
+                  "possible: N steps before (N from 1 to 100000), uniform, oracle");
     } else {
       placement.steps = static_cast<int>(*steps);
     }
   }
-  scenario_.workload.routing_step_offset = placement.steps;
+  scenario_.workload.routing_step_offset = std::max(kDefaultSteps, placement.steps);
   map.finish();
 }
 
@@ -400,12 +404,13 @@ void ScenarioReader::cross_check() {
                         " SMs: " + type + " has " + std::to_string(device.sms));
     }
   }
-  if (layout.tp > 1 && scenario_.part.only_routed_blocks) {
-    scenario_.warnings.push_back("parallel.tp has no effect with parts: moe");
-  }
 }
 
 }  // namespace
+
+bool PlacementChoice::needs_load() const {
+  return redundant_experts > 0 || policy->name == "balanced" || policy->name.substr(0, 4) == "eplb";
+}
 
 RoutingShape Scenario::routing_shape() const {
   RoutingShape shape;

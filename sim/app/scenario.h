@@ -41,6 +41,8 @@ struct PlacementChoice {
   const ReplicaSplit* split = nullptr;
   EstimateFrom from = EstimateFrom::kStepsBefore;
   int steps = 0;
+
+  bool needs_load() const;  // whether the loads make a difference
 };
 
 struct Scenario {

@@ -181,8 +181,8 @@ RunOutcome Simulation::run() {
   const double cpu = cpu_seconds();
   RunOutcome outcome;
   const std::unique_ptr<RoutingSource> routing = make_routing(scenario_, {});
-  setup_.placements = make_placements(scenario_);
   outcome.memory = check_memory(scenario_);
+  setup_.placements = make_placements(scenario_);
   std::vector<Bytes> peak;
   for (const std::vector<MemoryItem>& items : outcome.memory) peak.push_back(total(items));
   outcome.run_id = begin_store();

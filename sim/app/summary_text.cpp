@@ -61,8 +61,7 @@ std::vector<Share> rank_shares(const Recorder::Totals& totals) {
           {"waiting for a peer", wait(WaitCause::kPeer)},
           {"waiting for the network", wait(WaitCause::kNetwork)},
           {"launch gaps", totals.launch},
-          {"idle at the end", wait(WaitCause::kIdleEnd)},
-          {"other waiting", wait(WaitCause::kOther)}};
+          {"idle at the end", wait(WaitCause::kIdleEnd)}};
 }
 
 std::string worst_rank(const Recorder::Totals& totals, int steps) {

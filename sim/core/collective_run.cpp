@@ -194,14 +194,16 @@ void TaskGraph::part_served(std::int32_t c, std::int32_t p, std::int32_t initiat
   const Time least =
       collective.parts[static_cast<std::size_t>(p)].entered_at + collective.body.least;
   if (least > loop_.now()) {
-    loop_.at(least, [this, c, p] { end_part(c, p, p); });  // its own floor held it up last
+    loop_.at(least, [this, c, p] {
+      end_part(c, p, p, EndedBy::kFloor);
+    });  // its own floor held it up last
   } else {
-    end_part(c, p, initiator);
+    end_part(c, p, initiator, EndedBy::kTransfers);
   }
 }
 
 // `initiator`: the part whose arrival started the transfer that ended last, or the part itself.
-void TaskGraph::end_part(std::int32_t c, std::int32_t p, std::int32_t initiator) {
+void TaskGraph::end_part(std::int32_t c, std::int32_t p, std::int32_t initiator, EndedBy by) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   PartState& part = collective.parts[static_cast<std::size_t>(p)];
   SIM_CHECK(!part.done, "a part ends once");
@@ -213,7 +215,8 @@ void TaskGraph::end_part(std::int32_t c, std::int32_t p, std::int32_t initiator)
   release.causes = releases_[static_cast<std::size_t>(first.ready_release)].causes;
   const Duration network = std::min(elapsed, part.alone);
   release.causes[causes_.network] += network.count();
-  release.causes[causes_.congestion] += (elapsed - network).count();
+  const CauseId rest = by == EndedBy::kFloor ? causes_.startup : causes_.congestion;
+  release.causes[rest] += (elapsed - network).count();
   const DeviceId device = part.device;
   const DeviceId peer = first.device;
   const Time since = part.entered_at;

@@ -164,6 +164,10 @@ void TaskGraph::start(std::int32_t index) {
   Duration lead{0};
   if (stream.has_run) lead = std::max(Duration(0), stream.last_end + stream.gap - loop_.now());
   releases_[static_cast<std::size_t>(task.release)].causes[causes_.launch] += lead.count();
+  if (stream.kind == StreamKind::kCompute && lead > Duration(0)) {
+    observer_.on_wait(
+        {task.spec.tag, stream.device, DeviceId(), WaitCause::kLaunch, loop_.now(), lead});
+  }
   task.start = loop_.now() + lead;
   if (task.collective >= 0) {
     if (lead == Duration(0)) {

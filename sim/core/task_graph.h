@@ -211,7 +211,9 @@ class TaskGraph {
   void launch_transfer(std::int32_t collective, std::uint32_t transfer);
   void transfer_ended(std::uint64_t tag);
   void part_served(std::int32_t collective, std::int32_t part, std::int32_t last_initiator);
-  void end_part(std::int32_t collective, std::int32_t part, std::int32_t last_initiator);
+  enum class EndedBy : std::uint8_t { kTransfers, kFloor };
+  void end_part(std::int32_t collective, std::int32_t part, std::int32_t last_initiator,
+                EndedBy by);
 
   EventLoop& loop_;
   Observer& observer_;

@@ -251,7 +251,7 @@ YamlNode YamlMap::find(std::string_view key) {
 
 YamlNode YamlMap::require(std::string_view key) {
   YamlNode value = find(key);
-  if (!value.defined() && (usable_ || !node_.defined())) {
+  if (!value.defined() && (usable_ || !node_.defined() || node_.is_null())) {
     mistakes_->add(place(), what_ + " needs the key '" + std::string(key) + "'");
   }
   return value;

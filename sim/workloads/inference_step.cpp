@@ -63,6 +63,8 @@ StepFacts InferenceStep::build(int step, int routing_step, Phase phase,
   const std::vector<BlockId> routed = routed_blocks(setup_.model);
   for (int l = setup_.part.first_layer; l < setup_.part.end_layer; ++l) {
     const Layer& layer = setup_.model.layers[static_cast<std::size_t>(l)];
+    if (layer.stack == Stack::kEncoder && phase == Phase::kDecode)
+      continue;  // it ran with the prompt
     for (int b = 0; b < static_cast<int>(layer.blocks.size()); ++b) {
       const auto at = std::find(routed.begin(), routed.end(), BlockId{l, b});
       if (at != routed.end()) {
@@ -260,7 +262,7 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
       std::accumulate(routing_.counts.begin(), routing_.counts.end(), std::int64_t{0});
   block_facts.tokens = routing_.per_token ? routing_.tokens() : facts.tokens;
   block_facts.expert_imbalance_max_over_mean = max_over_mean(block_facts.expert_rows);
-  double imbalance = 0;
+  std::vector<std::int64_t> rank_rows;  // over all EP groups
   const int top_k = static_cast<int>(block_at(setup_.model, id).ffn().routing->top_k);
   const bool overlap = setup_.overlap == Overlap::kSharedExperts;
   for (int group = 0; group < layout.edp; ++group) {
@@ -277,7 +279,8 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
         static_cast<int>(setup_.cluster.nodes[static_cast<std::size_t>(first_node)].devices.size());
     assign_slots(*setup_.split, {group_routing_, placement, per_node}, assignment_);
     count_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k, data->copies);
-    imbalance += max_over_mean(assignment_.rows_per_rank(placement.slots_per_rank));
+    const std::vector<std::int64_t> of_group = assignment_.rows_per_rank(placement.slots_per_rank);
+    rank_rows.insert(rank_rows.end(), of_group.begin(), of_group.end());
     const std::vector<std::int64_t> rows_per_slot = assignment_.rows_per_slot();
     exchanges_.push_back(std::move(data));
     const std::size_t index = exchanges_.size() - 1;
@@ -298,7 +301,7 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
     group_experts(id, group, index, rows_per_slot, placement);
     if (layout.edp == 1) std::swap(group_routing_, routing_);
   }
-  block_facts.imbalance_max_over_mean = imbalance / layout.edp;
+  block_facts.imbalance_max_over_mean = max_over_mean(rank_rows);
   for (int r = 0; r < layout.world; ++r) {
     const Device& device = *setup_.devices[static_cast<std::size_t>(r)];
     run_kernels(r,
@@ -317,26 +320,23 @@ void InferenceStep::group_experts(BlockId block, int group, std::size_t exchange
   const std::size_t slots = static_cast<std::size_t>(placement.slots_per_rank);
   std::vector<PricedKernel> kernels;
   Duration sum{0};
-  int most_rows_rank = 0;
-  std::int64_t most_rows = -1;
+  std::vector<std::int64_t> totals;
   for (int i = 0; i < ep; ++i) {
     const std::span<const std::int64_t> rows(
         rows_per_slot.data() + static_cast<std::size_t>(i) * slots, slots);
     const Device& device = *setup_.devices[static_cast<std::size_t>(group * ep + i)];
     kernels.push_back(costs_.experts(block, rows, device, device.sms));
     sum += kernels.back().time;
-    const std::int64_t total = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
-    if (total > most_rows) {
-      most_rows = total;
-      most_rows_rank = i;
-    }
+    totals.push_back(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
   }
+  const std::int64_t most_rows = *std::max_element(totals.begin(), totals.end());
   const Duration mean = sum / ep;
   for (int i = 0; i < ep; ++i) {
     const PricedKernel& kernel = kernels[static_cast<std::size_t>(i)];
     if (kernel.time == Duration(0)) continue;  // no row came here: nothing is launched
     const Duration above = std::max(Duration(0), kernel.time - mean);
-    const Cause straggler = i == most_rows_rank ? Cause::kTokenStraggler : Cause::kGemmStraggler;
+    const bool most = totals[static_cast<std::size_t>(i)] == most_rows;
+    const Cause straggler = most ? Cause::kTokenStraggler : Cause::kGemmStraggler;
     const CauseShare shares[2] = {{id_of(Cause::kExpert), kernel.time - above},
                                   {id_of(straggler), above}};
     const int r = group * ep + i;

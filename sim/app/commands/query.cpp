@@ -41,6 +41,7 @@ void list_questions() {
 
 void query(const QueryArguments& arguments) {
   if (arguments.question.empty()) {
+    run_query(arguments.database, "SELECT 1");  // it must be one, all the same
     list_questions();
     return;
   }

@@ -59,6 +59,11 @@ const StartupCost& assumed_startup() {
   return kNone;
 }
 
+Duration size_exchange_time(const StartupCost& cost, int nodes) {
+  return duration_from_seconds(to_seconds(cost.notify) + to_seconds(cost.notify_per_doubling) *
+                                                             std::log2(std::max(1, nodes)));
+}
+
 Duration startup_time(const StartupCost& cost, int ranks, int nodes, int experts, double messages,
                       double tokens, int sms) {
   double seconds = to_seconds(cost.base);

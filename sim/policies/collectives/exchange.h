@@ -113,6 +113,10 @@ Bytes buffer_bytes(const ExchangeAlgorithm& algorithm, int experts, int ranks, s
 // links' own latency.
 const StartupCost& assumed_startup();
 
+// The size exchange before a dropless dispatch, a kernel of its own: notify + notify_per_doubling *
+// log2(nodes).
+Duration size_exchange_time(const StartupCost& cost, int nodes);
+
 // The serial start of the constants' form (topologies/cluster.h) for `ranks` ranks over `nodes`
 // nodes.
 Duration startup_time(const StartupCost& cost, int ranks, int nodes, int experts, double messages,

@@ -128,6 +128,8 @@ void set_startup(const Exchange& exchange, const StartupCost& cost, CollectiveBo
     } else {
       body.startup[r] = start;
     }
+    if (exchange.direction == Direction::kDispatch)
+      body.startup[r] += size_exchange_time(cost, nodes);
   }
 }
 

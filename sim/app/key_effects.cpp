@@ -1,0 +1,65 @@
+#include "sim/app/key_effects.h"
+
+#include <algorithm>
+
+namespace sim {
+namespace {
+
+bool given(const Scenario& scenario, const std::string& path) {
+  return std::any_of(scenario.keys.begin(), scenario.keys.end(),
+                     [&](const ReadKey& key) { return key.given && key.path == path; });
+}
+
+bool has_shared_experts(const Scenario& scenario) {
+  const std::vector<BlockId> blocks = routed_blocks(scenario.model);
+  return std::any_of(blocks.begin(), blocks.end(), [&](const BlockId id) {
+    const FfnBlock& ffn = block_at(scenario.model, id).ffn();
+    return ffn.shared_experts > 0 || ffn.dense_inter > 0;
+  });
+}
+
+}  // namespace
+
+std::vector<std::string> keys_without_effect(const Scenario& scenario) {
+  std::vector<std::string> warnings;
+  const auto no_effect = [&](const std::string& path, const std::string& why) {
+    if (given(scenario, path)) warnings.push_back(path + " has no effect: " + why);
+  };
+  if (routed_blocks(scenario.model).empty()) {
+    for (const char* section :
+         {"routing", "placement", "communication", "parallel.ep", "parallel.edp"}) {
+      no_effect(section, "the model has no routed experts");
+    }
+    return warnings;
+  }
+  if (scenario.overlap == Overlap::kSharedExperts && !has_shared_experts(scenario)) {
+    no_effect("schedule.overlap", "the model has no shared experts");
+  }
+  const PlacementChoice& placement = scenario.placement;
+  if (!placement.needs_load()) {
+    no_effect("placement.estimate", "this placement does not look at loads");
+  }
+  if (placement.redundant_experts == 0) {
+    no_effect("placement.replica_split", "there are no redundant experts");
+  }
+  if (scenario.layout.tp > 1 && scenario.part.only_routed_blocks) {
+    no_effect("parallel.tp", "parts: moe runs no attention");
+  }
+  if (scenario.cluster.node_count() == 1) {
+    for (const char* key :
+         {"cluster.oversubscription", "cluster.spraying", "cluster.paths_per_flow"}) {
+      no_effect(key, "there is one node");
+    }
+  }
+  for (const auto& [name, device] : scenario.device_types) {
+    const DType wanted = scenario.model.formats.experts.multiplied;
+    const DType used = multiplied_on(device, wanted);
+    if (used != wanted) {
+      warnings.push_back(name + " does not multiply " + std::string(to_text(wanted)) +
+                         ": experts run in " + std::string(to_text(used)));
+    }
+  }
+  return warnings;
+}
+
+}  // namespace sim
