@@ -292,8 +292,8 @@ void ScenarioReader::read_placement() {
       &find_replica_split(map.choice_or("replica_split", "modulo", names_of(kReplicaSplits)));
   placement.redundant_experts =
       static_cast<int>(map.count_or("redundant_experts", 0, {0, 1 << 20}));
-  // The run begins after the steps that the default estimate looks at, whatever the estimate:
-  // policies then see the same steps.
+  // The run begins after the steps that the estimate looks at; uniform and oracle, and policies
+  // that look at no loads, begin where the default would, so that they see the same steps.
   constexpr int kDefaultSteps = 64;
   placement.steps = kDefaultSteps;
   const std::string estimate = map.text_or("estimate", "64 steps before");
@@ -314,7 +314,7 @@ void ScenarioReader::read_placement() {
       placement.steps = static_cast<int>(*steps);
     }
   }
-  scenario_.workload.routing_step_offset = std::max(kDefaultSteps, placement.steps);
+  scenario_.workload.routing_step_offset = placement.steps;
   map.finish();
 }
 

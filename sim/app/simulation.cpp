@@ -13,6 +13,7 @@
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
 #include "topologies/routes.h"
+#include "traces/statistics.h"
 
 namespace sim {
 namespace {
@@ -93,6 +94,20 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
     outcome.warnings.push_back(
         "contexts reach " + std::to_string(static_cast<std::int64_t>(longest)) +
         " tokens; the model was made for " + std::to_string(scenario.model.max_context));
+  }
+  const RoutingChoice& choice = scenario.routing;
+  if (!choice.trace.empty() &&
+      (choice.rule == ReplayRule::kAuto || choice.rule == ReplayRule::kRecorded)) {
+    const TraceInfo info = read_info(choice.trace);
+    const std::int64_t used = scenario.workload.routing_step_offset + scenario.workload.steps;
+    const std::int64_t recorded = info.last_step.value_or(0) - info.first_step.value_or(0) + 1;
+    if (info.header.has_steps && used > recorded) {
+      outcome.warnings.push_back("the trace has " + std::to_string(recorded) +
+                                 " steps and this run uses " + std::to_string(used) +
+                                 " (the estimate's included): steps come again, and a placement "
+                                 "sees steps that it is run on; "
+                                 "see placement.estimate");
+    }
   }
   if (routing != nullptr) {
     outcome.routing_description = routing->description();

@@ -68,6 +68,7 @@ void FairShareSolver::make_pending(std::int32_t r, double now) {
 // it.
 double FairShareSolver::candidate(const Share& s) {
   if (s.held + s.loose == 0) return s.frozen > above(s.capacity) ? 0 : kNever;
+  if (s.capacity == 0) return 0;  // no residue of rounding lets anything through
   return std::max(0.0, (s.capacity - s.frozen) / s.rising);
 }
 
@@ -202,7 +203,7 @@ double FairShareSolver::solve_captures(std::int32_t r) {
     }
   }
   while (s.held + s.loose > 0 || !scratch_.empty()) {
-    const double level = std::max(0.0, s.capacity - frozen) / rising;
+    const double level = s.capacity == 0 ? 0 : std::max(0.0, s.capacity - frozen) / rising;
     const std::size_t before = scratch_.size();
     std::erase_if(scratch_, [&](const std::pair<double, double>& m) {
       if (m.first >= level) return false;

@@ -10,6 +10,7 @@ namespace sim {
 namespace {
 
 constexpr double kPsPerSecond = 1e12;
+constexpr double kLongest = 100.0 * 24 * 3600 * kPsPerSecond;  // what the clock holds
 
 }  // namespace
 
@@ -93,7 +94,8 @@ void FluidNetwork::settle() {
 
 void FluidNetwork::schedule_next() {
   const double next = solver_.active() == 0 ? FairShareSolver::kNever : solver_.next_finish();
-  if (!std::isfinite(next)) {
+  if (!(next < kLongest)) {  // nothing moves, or so slowly that the clock would run out
+
     if (next_scheduled_) loop_.cancel(next_event_);
     next_scheduled_ = false;
     return;

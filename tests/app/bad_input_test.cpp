@@ -187,7 +187,7 @@ TEST_F(BadQuery, NoFormOfWritingIsRun) {
 TEST_F(BadQuery, QuestionsThatAreNone) {
   EXPECT_EQ(ask("sumary"),
             "there is no query named 'sumary'; possible: causes, costs, costs-by-label, devices, "
-            "dump, experts-hot, imbalance, link-use, memory, requests, runs, slowest-layers, "
+            "dump, experts-hot, imbalance, link-use, memory, runs, slowest-layers, "
             "steps, stragglers, summary, traffic-top, waits\n");
   const std::string hint = "; tables and columns: SELECT name, sql FROM sqlite_schema\n";
   EXPECT_EQ(ask("SELEC 1"), "query:1:1: near \"SELEC\": syntax error" + hint);

@@ -159,7 +159,7 @@ TEST(ClusterReader, RatesMustBePositive) {
   EXPECT_EQ(mistakes_of("{use: hgx-h100, nic: {bandwidth: 0 GB/s}}"),
             "test.yaml:1:34: 'bandwidth' in nic must be positive");
   EXPECT_EQ(mistakes_of("{use: hgx, device: x, nvlink: , nic: {bandwidth: 1 GB/s}}"),
-            "test.yaml:1:31: 'bandwidth' in nvlink must be positive");
+            "test.yaml:1:31: nvlink needs the key 'bandwidth'");
 }
 
 TEST(ClusterReader, KeysThatContradictAreRefused) {

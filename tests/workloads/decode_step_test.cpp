@@ -204,7 +204,7 @@ TEST_F(DecodeStep, TwoSetsOfExpertsDoNotMeet) {
   EXPECT_EQ(run->dispatched.count({0, 2}) + run->dispatched.count({1, 2}), 0u);
   EXPECT_EQ(run->dispatched.at({2, 2}), 256);
   const RoutedBlockFacts& facts = run->steps[0].facts.blocks[0];
-  EXPECT_EQ(facts.imbalance_max_over_mean, (1.5 + 1.0) / 2);
+  EXPECT_EQ(facts.imbalance_max_over_mean, 3 / 1.5);  // rows 3, 1, 1, 1 over all ranks
   EXPECT_THAT(facts.expert_rows, ElementsAre(2, 0, 2, 2));
 }
 
