@@ -1,5 +1,8 @@
 #include "traces/import/import.h"
 
+#include <filesystem>
+#include <system_error>
+
 #include <fmt/format.h>
 
 #include <array>
@@ -75,6 +78,11 @@ std::span<const ImportFormat> import_formats() { return kFormats; }
 
 ImportReport import_trace(const std::string& path, const std::string& out,
                           const ImportOptions& options) {
+  std::error_code code;
+  if (std::filesystem::equivalent(path, out, code)) {
+    throw Error(Place{out}, "this is the file to import itself",
+                "write to another one: -o NAME.moetrace");
+  }
   const ImportFormat& format = find_format(path, options.format);
   ImportReport report = format.run({path, out, options});
   report.format = format.name;
