@@ -31,9 +31,7 @@ Recorder::Recorder(int devices, int layers)
       waits_(static_cast<std::size_t>(devices), std::vector<Duration>(kWaitCauses)) {
   totals_.busy.resize(kKinds);
   totals_.wait.resize(kWaitCauses);
-  totals_.rows.resize(static_cast<std::size_t>(devices));
   totals_.expert.resize(static_cast<std::size_t>(devices));
-  totals_.device_busy.resize(static_cast<std::size_t>(devices));
   const std::size_t cells = static_cast<std::size_t>(devices) * static_cast<std::size_t>(devices) *
                             static_cast<std::size_t>(traffic_per_layer_ ? std::max(1, layers) : 1);
   for (auto& matrix : sent_) matrix.assign(cells, 0);
@@ -81,7 +79,6 @@ std::size_t Recorder::cell(int layer, DeviceId source, DeviceId destination) con
 
 void Recorder::on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination,
                           Bytes bytes) {
-  ++transfers_;
   if (kind == TaskKind::kDispatch) sent_[0][cell(layer, source, destination)] += bytes.count();
   if (kind == TaskKind::kCombine) sent_[1][cell(layer, source, destination)] += bytes.count();
   if (kind == TaskKind::kAllGather || kind == TaskKind::kReduceScatter) {
@@ -123,10 +120,7 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     launch_ += record.launch;
     totals_.launch += record.launch / devices_;
     totals_.expert[static_cast<std::size_t>(d)] += record.expert;
-    for (std::size_t k = 0; k < kKinds; ++k) {
-      totals_.busy[k] += busy[k] / devices_;
-      totals_.device_busy[static_cast<std::size_t>(d)] += busy[k];
-    }
+    for (std::size_t k = 0; k < kKinds; ++k) totals_.busy[k] += busy[k] / devices_;
     for (std::size_t c = 0; c < kWaitCauses; ++c) totals_.wait[c] += wait[c] / devices_;
     batch.devices.push_back(record);
   }

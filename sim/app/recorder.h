@@ -39,7 +39,6 @@ class Recorder : public Observer {
   }
   Duration launch_time() const { return launch_; }  // summed over ranks
   std::string fingerprint() const { return fingerprint_.text(); }
-  std::uint64_t transfers() const { return transfers_; }
 
   // What the summary tells, summed over steps.
   struct Totals {
@@ -49,10 +48,8 @@ class Recorder : public Observer {
     Duration launch{};           // mean over ranks
     CauseVector causes{};
     std::map<std::pair<int, int>, Duration>
-        waited;                         // (device, waited for) -> wait for its late start
-    std::vector<std::int64_t> rows;     // per device: expert rows run
-    std::vector<Duration> expert;       // per device
-    std::vector<Duration> device_busy;  // per device
+        waited;                    // (device, waited for) -> wait for its late start
+    std::vector<Duration> expert;  // per device
   };
   const Totals& totals() const { return totals_; }
   // Where traffic is kept: a matrix per layer up to this many cells in all, else one for all
@@ -73,7 +70,6 @@ class Recorder : public Observer {
   bool traffic_per_layer_;
   Fingerprint fingerprint_;
   std::uint64_t sequence_ = 0;
-  std::uint64_t transfers_ = 0;
   std::vector<LayerSums> layer_sums_;         // index layer + 1; 0: embedding and head
   std::vector<std::vector<Duration>> busy_;   // [device][kind]
   std::vector<std::vector<Duration>> waits_;  // [device][WaitCause]
