@@ -18,7 +18,6 @@ FluidNetwork::FluidNetwork(EventLoop& loop, Listener listener)
     : loop_(loop), listener_(std::move(listener)) {}
 
 ResourceId FluidNetwork::add_resource(Bandwidth capacity) {
-  carried_.push_back(0);
   return solver_.add_resource(capacity.count() / kPsPerSecond);
 }
 
@@ -46,8 +45,6 @@ void FluidNetwork::start(std::span<const ResourceUse> uses, Bytes bytes, std::ui
     tags_.resize(index + 1);
   }
   tags_[index] = tag;
-  // Conserved bytes are booked when the transfer starts: nothing is ever taken back.
-  for (const ResourceUse& use : uses) carried_[use.resource.index()] += amount * use.multiplier;
   ++started_;
   request_settle();
 }

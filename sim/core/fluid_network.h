@@ -50,9 +50,6 @@ class FluidNetwork {
   std::size_t active() const { return solver_.active() + deliveries_.size(); }
   std::uint64_t transfers_started() const { return started_; }
   std::uint64_t level_changes() const { return solver_.level_changes(); }
-  // Bytes that the transfers started so far put on each resource (multipliers included), in
-  // resource order.
-  const std::vector<double>& bytes_carried() const { return carried_; }
   // Time in which it had at least one transfer. REQUIRES: nothing is in flight.
   double busy_seconds(ResourceId resource) const { return solver_.busy(resource) * 1e-12; }
   std::string violation(double relative_tolerance) const {
@@ -76,7 +73,6 @@ class FluidNetwork {
   std::vector<std::uint64_t> tags_;  // per flow index of the solver
   std::vector<FairShareSolver::FlowIndex> finished_;
   std::vector<std::uint64_t> deliveries_;
-  std::vector<double> carried_;
   EventLoop::Handle next_event_;
   Time next_time_{};
   bool next_scheduled_ = false;
