@@ -1,0 +1,202 @@
+#include "sim/workloads/lone_question.h"
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <utility>
+
+#include "sim/core/error.h"
+#include "sim/input/suggestion.h"
+#include "sim/policies/collectives/ring.h"
+
+namespace sim {
+namespace {
+
+constexpr std::size_t kMostPairs = std::size_t{1} << 22;
+
+int node_count(const std::vector<int>& node_of_rank) {
+  int nodes = 0;
+  for (const int node : node_of_rank) nodes = std::max(nodes, node + 1);
+  return nodes;
+}
+
+double mean_per_rank(const std::vector<std::int64_t>& copies, std::size_t ranks) {
+  const auto sum = std::accumulate(copies.begin(), copies.end(), std::int64_t{0});
+  return static_cast<double>(sum) / static_cast<double>(ranks);
+}
+
+// The constants of an exchange; without a size exchange when it is not asked for.
+StartupCost cost_of(const Cluster& cluster, std::string_view algorithm, Direction direction,
+                    int nodes, bool size_exchange) {
+  const AlgorithmConstants* constants = find_constants(cluster, algorithm, nodes);
+  StartupCost cost = constants == nullptr                ? assumed_startup()
+                     : direction == Direction::kDispatch ? constants->dispatch
+                                                         : constants->combine;
+  if (!size_exchange) cost.notify = cost.notify_per_doubling = Duration(0);
+  return cost;
+}
+
+void check_pairs(std::size_t ranks) {
+  if (ranks <= kMostPairs / ranks) return;
+  throw Error(
+      fmt::format("{} ranks that all send to each other are {} transfers", ranks, ranks * ranks),
+      fmt::format("at most {} fit in memory", kMostPairs));
+}
+
+// Whether an exchange algorithm moves any bytes, or token copies with a layout of their own.
+bool moves_plain_bytes(const ExchangeAlgorithm& algorithm) {
+  return !algorithm.distinct_copies && algorithm.header_bytes == 0;
+}
+
+// Equal shares of every rank's buffer to every rank, byte by byte: share d of S bytes over g ranks
+// is [S d / g, S (d + 1) / g).
+CopyCounts equal_shares(Bytes bytes, const std::vector<int>& node_of_rank) {
+  const auto ranks = static_cast<std::int64_t>(node_of_rank.size());
+  CopyCounts copies;
+  copies.ranks = static_cast<int>(ranks);
+  copies.nodes = node_count(node_of_rank);
+  const std::int64_t whole = bytes.count() / ranks;
+  const std::int64_t rest = bytes.count() % ranks;
+  const auto nodes = static_cast<std::size_t>(copies.nodes);
+  copies.node_copies.assign(node_of_rank.size() * nodes, 0);
+  for (std::int64_t s = 0; s < ranks; ++s) {
+    for (std::int64_t d = 0; d < ranks; ++d) {
+      const std::int64_t share = whole + rest * (d + 1) / ranks - rest * d / ranks;
+      copies.rows.push_back(share);
+      copies.node_copies[static_cast<std::size_t>(s) * nodes +
+                         static_cast<std::size_t>(node_of_rank[static_cast<std::size_t>(d)])] +=
+          share;
+    }
+  }
+  copies.rank_copies = copies.rows;
+  copies.tokens.assign(node_of_rank.size(), 0);
+  return copies;
+}
+
+}  // namespace
+
+const CopyCounts& LonePredictor::draw_copies(const ExchangeQuestion& question) {
+  const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
+  const SyntheticSpec& spec = question.routing;
+  std::string key =
+      fmt::format("{} {} {} {} {} {} {}", question.tokens, question.experts, question.top_k,
+                  question.seed, static_cast<int>(spec.kind), spec.exponent, spec.token_budget);
+  if (spec.groups) key += fmt::format(" {} {}", spec.groups->groups, spec.groups->limit);
+  for (const int node : node_of_rank) key += fmt::format(" {}", node);
+  if (key == drawn_for_) return drawn_;
+  const int ranks = static_cast<int>(question.devices.size());
+  const std::unique_ptr<RoutingSource> source = make_synthetic(
+      spec, {question.experts}, question.top_k,
+      std::vector<std::int64_t>(question.devices.size(), question.tokens), question.seed);
+  LayerRouting routing;
+  source->fill(0, 0, routing);
+  PlacementInput input;
+  input.experts = question.experts;
+  input.ranks = ranks;
+  input.load.assign(static_cast<std::size_t>(question.experts), 0);
+  RandomStream random(question.seed, "placement");
+  const ExpertPlacement placement =
+      place_experts(find_placement_policy("contiguous"), input, random);
+  SlotAssignment assignment;
+  assign_slots(find_replica_split("modulo"), {routing, placement, 1}, assignment);
+  drawn_for_.clear();
+  count_copies(routing, assignment, placement, node_of_rank, question.top_k, drawn_);
+  drawn_for_ = std::move(key);
+  return drawn_;
+}
+
+ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
+  SIM_CHECK(question.algorithm != nullptr, "an exchange has an algorithm");
+  const ExchangeAlgorithm& algorithm = *question.algorithm;
+  const std::size_t ranks = question.devices.size();
+  check_pairs(ranks);
+  const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
+  const CopyCounts& copies = question.copies != nullptr ? *question.copies : draw_copies(question);
+  SIM_CHECK(copies.ranks == static_cast<int>(ranks), "copies are of these ranks");
+  const StartupCost cost = cost_of(cluster(), algorithm.name, question.direction,
+                                   node_count(node_of_rank), question.size_exchange);
+  Exchange exchange;
+  exchange.direction = question.direction;
+  exchange.copies = &copies;
+  exchange.ranks = question.devices;
+  exchange.node_of_rank = node_of_rank;
+  exchange.bytes_per_copy =
+      bytes_per_copy(algorithm, question.direction, question.hidden, question.dtype);
+  exchange.experts = question.experts;
+  exchange.device_sms = network_.type_of(question.devices.front()).sms;
+  exchange.communication_sms = question.communication_sms.value_or(algorithm.communication_sms);
+  LoneOperation operation;
+  operation.devices = question.devices;
+  operation.arrivals = question.arrivals;
+  operation.communication_sms = exchange.communication_sms;
+  operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
+                            CollectiveBody& body) {
+    body.start = algorithm.start;
+    algorithm.make(exchange, cost, network, sink, body);
+  };
+  ExchangeAnswer answer;
+  answer.run = network_.run(operation);
+  answer.label = cost.label;
+  answer.source = cost.source;
+  answer.bytes_per_copy = exchange.bytes_per_copy;
+  answer.selections = mean_per_rank(copies.rows, ranks);
+  answer.rank_copies = mean_per_rank(copies.rank_copies, ranks);
+  answer.node_copies = mean_per_rank(copies.node_copies, ranks);
+  answer.estimated = copies.estimated && algorithm.distinct_copies;
+  return answer;
+}
+
+std::vector<std::string> collective_operations() {
+  return {"all-to-all", "all-gather", "reduce-scatter"};
+}
+
+std::vector<std::string> collective_algorithms(const std::string& operation) {
+  if (operation != "all-to-all") return {"nccl-ring"};
+  std::vector<std::string> names;
+  for (const ExchangeAlgorithm& algorithm : kExchangeAlgorithms) {
+    if (moves_plain_bytes(algorithm)) names.emplace_back(algorithm.name);
+  }
+  return names;
+}
+
+CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
+  const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
+  const int nodes = node_count(node_of_rank);
+  LoneOperation operation;
+  operation.devices = question.devices;
+  operation.arrivals = question.arrivals;
+  operation.communication_sms = question.communication_sms.value_or(0);
+  CollectiveAnswer answer;
+  if (question.operation == "all-to-all") {
+    check_pairs(question.devices.size());
+    const ExchangeAlgorithm& algorithm = find_exchange_algorithm(question.algorithm);
+    const StartupCost cost = cost_of(cluster(), algorithm.name, Direction::kDispatch, nodes, false);
+    const CopyCounts copies = equal_shares(question.bytes, node_of_rank);
+    Exchange exchange;
+    exchange.copies = &copies;
+    exchange.ranks = question.devices;
+    exchange.node_of_rank = node_of_rank;
+    exchange.bytes_per_copy = Bytes(1);
+    operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
+                              CollectiveBody& body) {
+      body.start = algorithm.start;
+      algorithm.make(exchange, cost, network, sink, body);
+    };
+    answer.run = network_.run(operation);
+    answer.label = cost.label;
+    answer.source = cost.source;
+    return answer;
+  }
+  operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
+                            CollectiveBody& body) {
+    ring_body(question.devices, question.bytes, question.operation, network, sink, body);
+  };
+  answer.run = network_.run(operation);
+  const CollectiveConstants* constants =
+      find_collective(cluster(), question.algorithm, question.operation, nodes);
+  answer.label = constants == nullptr ? "assumed" : constants->label;
+  answer.source = constants == nullptr ? assumed_startup().source : constants->source;
+  return answer;
+}
+
+}  // namespace sim

@@ -1,0 +1,100 @@
+// What people measure of communication, asked of the simulator: the time of one dispatch or
+// combine, or of one collective, alone on an idle cluster.
+//
+//   LonePredictor predictor(cluster, types);
+//   predictor.predict(question).run.mean_s
+//
+// A published table is compared through these two functions only (command `collective`,
+// calibration), so both see the same counting of copies, constants and clocks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/dtype.h"
+#include "sim/policies/collectives/exchange.h"
+#include "sim/workloads/lone_collective.h"
+#include "traces/synthetic/synthetic.h"
+
+namespace sim {
+
+// One dispatch or combine of a routed layer. Experts lie in order over the ranks, in blocks whose
+// sizes differ by at most one; every token's choices are drawn (token_budget of the routing: above
+// it they are counted and the distinct copies are expectations).
+struct ExchangeQuestion {
+  const ExchangeAlgorithm* algorithm = nullptr;
+  Direction direction = Direction::kDispatch;
+  std::vector<DeviceId> devices;  // rank 0, 1, ...: see spread_ranks()
+  std::int64_t tokens = 0;        // of each rank
+  std::int64_t hidden = 0;
+  int experts = 0;
+  int top_k = 0;
+  DType dtype = DType::kBf16;  // of the values that travel
+  SyntheticSpec routing{SyntheticKind::kUniform, 0, {}, std::int64_t{1} << 22};
+  std::uint64_t seed = 0;
+  const CopyCounts* copies = nullptr;    // given: tokens, top-k, routing and seed are not asked
+  std::optional<int> communication_sms;  // none: the algorithm's own
+  // Whether a dispatch begins with its size exchange: published tables time the transfer alone.
+  bool size_exchange = false;
+  std::vector<Duration> arrivals;  // per rank; empty: all at zero
+};
+
+struct ExchangeAnswer {
+  LoneResult run;
+  std::string label;   // of the start-up and efficiencies: measured | fitted | published | assumed
+  std::string source;  // of the same
+  Bytes bytes_per_copy;
+  // Token copies of a rank, mean over ranks, each with the rank's and node's own share included.
+  double selections = 0;   // (token, expert) pairs
+  double rank_copies = 0;  // distinct ranks touched, summed over tokens
+  double node_copies = 0;  // distinct nodes touched, summed over tokens
+  bool estimated = false;  // distinct copies are expectations
+};
+
+// A collective of equal shares.
+struct CollectiveQuestion {
+  std::string operation;
+  std::string algorithm;
+  std::vector<DeviceId> devices;
+  // As nccl-tests count "size": all-to-all, the buffer that a rank sends; all-gather, the gathered
+  // buffer; reduce-scatter, the buffer that a rank reduces.
+  Bytes bytes;
+  std::optional<int> communication_sms;
+  std::vector<Duration> arrivals;
+};
+
+struct CollectiveAnswer {
+  LoneResult run;
+  std::string label;
+  std::string source;
+};
+
+// The operations there are and the algorithms of each, for lists and messages.
+std::vector<std::string> collective_operations();
+std::vector<std::string> collective_algorithms(const std::string& operation);
+
+class LonePredictor {
+ public:
+  // Keeps references. `types`: the device type of every device of the cluster.
+  LonePredictor(const Cluster& cluster, std::vector<const Device*> types)
+      : network_(cluster, std::move(types)) {}
+
+  // Both throw Error when the question cannot be: see LoneNetwork::run and make_synthetic; more
+  // SMs than a device has; more transfers than fit memory (2^22: 2048 ranks all to all).
+  ExchangeAnswer predict(const ExchangeQuestion& question);
+  CollectiveAnswer predict(const CollectiveQuestion& question);
+
+  const Cluster& cluster() const { return network_.cluster(); }
+
+ private:
+  const CopyCounts& draw_copies(const ExchangeQuestion& question);
+
+  LoneNetwork network_;
+  // The copies drawn last and what they were drawn for: dispatch and combine share them.
+  std::string drawn_for_;
+  CopyCounts drawn_;
+};
+
+}  // namespace sim
