@@ -12,6 +12,12 @@ constexpr std::uint64_t pack(std::int32_t collective, std::uint32_t transfer) {
   return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(collective)) << 32) | transfer;
 }
 
+bool opens_first(const CollectiveBody& body, std::int32_t stage) {
+  if (body.stages.empty()) return true;
+  const auto& after = body.stages[static_cast<std::size_t>(stage)].after;
+  return after[0] < 0 && after[1] < 0;
+}
+
 }  // namespace
 
 std::vector<TaskId> TaskGraph::add_collective(TaskTag tag, std::span<const PartSpec> parts,
@@ -53,73 +59,6 @@ std::vector<TaskId> TaskGraph::add_collective(TaskTag tag, std::span<const PartS
   return ids;
 }
 
-void TaskGraph::fill_body(Collective& collective) {
-  collective.make_body(collective.body);
-  collective.make_body = nullptr;
-  collective.filled = true;
-  const CollectiveBody& body = collective.body;
-  const std::size_t n = collective.parts.size();
-  SIM_CHECK(body.startup.size() == n, "a collective's body has a start-up per part");
-  collective.transfers.resize(body.transfers.size());
-  collective.begin.assign(2 * n + 1, 0);
-  // The group of a party: 2p for what part p sends, 2p + 1 for what it receives.
-  const auto each_party = [&](std::size_t t, const auto& visit) {
-    const CollectiveBody::Transfer& transfer = body.transfers[t];
-    for (std::uint32_t i = transfer.parties_begin; i < transfer.parties_end; ++i) {
-      visit(static_cast<std::size_t>(body.parties[i]) * 2 + (i < transfer.senders_end ? 0 : 1));
-    }
-  };
-  for (std::size_t t = 0; t < body.transfers.size(); ++t) {
-    const CollectiveBody::Transfer& transfer = body.transfers[t];
-    SIM_CHECK(transfer.bytes > Bytes(0) && transfer.uses_end > transfer.uses_begin &&
-                  transfer.senders_end > transfer.parties_begin,
-              "a transfer moves bytes from somewhere over something");
-    const std::uint32_t last =
-        body.start == StartRule::kRendezvous ? transfer.parties_end : transfer.senders_end;
-    collective.transfers[t].waits = static_cast<std::int32_t>(last - transfer.parties_begin);
-    each_party(t, [&](std::size_t group) {
-      ++collective.begin[group + 1];
-      ++collective.parts[group / 2].outstanding;
-    });
-  }
-  for (std::size_t g = 0; g < 2 * n; ++g) collective.begin[g + 1] += collective.begin[g];
-  collective.by_part.resize(collective.begin[2 * n]);
-  std::vector<std::uint32_t> next(collective.begin.begin(), collective.begin.end() - 1);
-  for (std::size_t t = 0; t < body.transfers.size(); ++t) {
-    each_party(t, [&](std::size_t group) {
-      collective.by_part[next[group]++] = static_cast<std::uint32_t>(t);
-    });
-  }
-  compute_alone(collective);
-}
-
-// How long each part's own bytes, sent and received, would take with the network to themselves.
-void TaskGraph::compute_alone(Collective& collective) {
-  const CollectiveBody& body = collective.body;
-  load_scratch_.resize(network_.resource_count(), 0);
-  std::vector<std::uint32_t> touched;
-  for (std::size_t p = 0; p < collective.parts.size(); ++p) {
-    Duration latency{0};
-    touched.clear();
-    for (std::uint32_t i = collective.begin[2 * p]; i < collective.begin[2 * p + 2]; ++i) {
-      const CollectiveBody::Transfer& transfer = body.transfers[collective.by_part[i]];
-      latency = std::max(latency, transfer.latency);
-      for (std::uint32_t u = transfer.uses_begin; u < transfer.uses_end; ++u) {
-        const std::size_t r = body.uses[u].resource.index();
-        if (load_scratch_[r] == 0) touched.push_back(static_cast<std::uint32_t>(r));
-        load_scratch_[r] += body.uses[u].multiplier * static_cast<double>(transfer.bytes.count());
-      }
-    }
-    double seconds = 0;
-    for (const std::uint32_t r : touched) {
-      const double capacity = network_.capacity(ResourceId(r)).count();
-      if (capacity > 0) seconds = std::max(seconds, load_scratch_[r] / capacity);
-      load_scratch_[r] = 0;
-    }
-    collective.parts[p].alone = latency + duration_from_seconds(seconds);
-  }
-}
-
 void TaskGraph::enter_part(std::int32_t index) {
   const Task& task = tasks_[static_cast<std::size_t>(index)];
   const std::int32_t c = task.collective;
@@ -127,7 +66,6 @@ void TaskGraph::enter_part(std::int32_t index) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   if (!collective.filled) fill_body(collective);
   PartState& part = collective.parts[static_cast<std::size_t>(p)];
-  part.entered = true;
   part.entered_at = loop_.now();
   const Duration startup = collective.body.startup[static_cast<std::size_t>(p)];
   releases_[static_cast<std::size_t>(task.release)].causes[causes_.startup] += startup.count();
@@ -140,24 +78,60 @@ void TaskGraph::enter_part(std::int32_t index) {
 
 void TaskGraph::part_ready(std::int32_t c, std::int32_t p) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
-  PartState& part = collective.parts[static_cast<std::size_t>(p)];
-  part.ready = true;
-  part.ready_at = loop_.now();
-  part.ready_release = new_release();
-  releases_[static_cast<std::size_t>(part.ready_release)] =
-      releases_[static_cast<std::size_t>(tasks_[static_cast<std::size_t>(part.task)].release)];
-  const std::size_t group = static_cast<std::size_t>(p) * 2;
+  const std::int32_t origin =
+      tasks_[static_cast<std::size_t>(collective.parts[static_cast<std::size_t>(p)].task)].release;
+  const std::int32_t stages = collective.stage_count;
+  // All are released before one is opened: that may end the part.
+  std::int32_t left = 0;
+  for (std::int32_t s = 0; s < stages; ++s) {
+    const std::size_t slot = static_cast<std::size_t>(p * stages + s);
+    if (collective.stages[slot].before > 0) continue;
+    ++left;
+    const std::int32_t release = new_release();
+    releases_[static_cast<std::size_t>(release)] = releases_[static_cast<std::size_t>(origin)];
+    collective.stages[slot].release = release;
+    collective.stages[slot].root = p;
+  }
+  for (std::int32_t s = 0; left > 0; ++s) {
+    if (!opens_first(collective.body, s)) continue;
+    --left;
+    delay_stage(c, p * stages + s);
+  }
+}
+
+// Opens a stage after its own delay. REQUIRES: its release and root are set.
+void TaskGraph::delay_stage(std::int32_t c, std::int32_t slot) {
+  const Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  const std::vector<CollectiveBody::Stage>& stages = collective.body.stages;
+  const Duration delay =
+      stages.empty() ? Duration(0)
+                     : stages[static_cast<std::size_t>(slot % collective.stage_count)].delay;
+  if (delay == Duration(0)) {
+    open_stage(c, slot);
+    return;
+  }
+  const std::int32_t release = collective.stages[static_cast<std::size_t>(slot)].release;
+  releases_[static_cast<std::size_t>(release)].causes[causes_.startup] += delay.count();
+  loop_.after(delay, [this, c, slot] { open_stage(c, slot); });
+}
+
+void TaskGraph::open_stage(std::int32_t c, std::int32_t slot) {
+  Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  StageState& state = collective.stages[static_cast<std::size_t>(slot)];
+  state.open = true;
+  state.opened_at = loop_.now();
+  const std::size_t group = static_cast<std::size_t>(slot) * 2;
   const std::uint32_t end =
       collective.begin[group + (collective.body.start == StartRule::kRendezvous ? 2 : 1)];
   for (std::uint32_t i = collective.begin[group]; i < end; ++i)
-    reach_transfer(c, collective.by_part[i], p);
-  if (part.outstanding == 0) part_served(c, p, p);
+    reach_transfer(c, collective.by_part[i], slot);
+  if (state.outstanding == 0) stage_served(c, slot, slot);
 }
 
-void TaskGraph::reach_transfer(std::int32_t c, std::uint32_t t, std::int32_t part) {
+void TaskGraph::reach_transfer(std::int32_t c, std::uint32_t t, std::int32_t slot) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   TransferState& state = collective.transfers[t];
-  state.initiator = part;
+  state.initiator = slot;
   if (--state.waits > 0) return;
   const Duration latency = collective.body.transfers[t].latency;
   if (latency > Duration(0)) {
@@ -183,51 +157,87 @@ void TaskGraph::transfer_ended(std::uint64_t tag) {
   const std::int32_t initiator = collective.transfers[t].initiator;
   for (std::uint32_t i = transfer.parties_begin; i < transfer.parties_end; ++i) {
     if (!collective.live) break;  // the last part of it ended, and with it the list
-    const std::int32_t p = collective.body.parties[i];
-    PartState& part = collective.parts[static_cast<std::size_t>(p)];
-    if (--part.outstanding == 0 && part.ready) part_served(c, p, initiator);
+    const std::int32_t slot = collective.body.parties[i] * collective.stage_count + transfer.stage;
+    StageState& state = collective.stages[static_cast<std::size_t>(slot)];
+    if (--state.outstanding == 0 && state.open) stage_served(c, slot, initiator);
   }
 }
 
-void TaskGraph::part_served(std::int32_t c, std::int32_t p, std::int32_t initiator) {
+// A part is done with a stage: the ones after it may open. `initiator`: slot of the stage whose
+// opening started the transfer that ended last, or the stage itself.
+void TaskGraph::stage_served(std::int32_t c, std::int32_t slot, std::int32_t initiator) {
+  Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  const std::int32_t stage = slot % collective.stage_count;
+  const std::int32_t p = slot / collective.stage_count;
+  const bool last = --collective.parts[static_cast<std::size_t>(p)].stages_left == 0;
+  if (!last && !collective.followers.empty()) {
+    const std::vector<StageId>& followers = collective.followers[static_cast<std::size_t>(stage)];
+    for (const StageId next : followers) {
+      const std::int32_t follower = slot - stage + next;
+      StageState& state = collective.stages[static_cast<std::size_t>(follower)];
+      if (--state.before > 0) continue;
+      const StageState& first = collective.stages[static_cast<std::size_t>(initiator)];
+      const CauseVector causes =
+          path_to_now(first, collective.stages[static_cast<std::size_t>(slot)], causes_.congestion);
+      state.release = new_release();
+      state.root = first.root;
+      releases_[static_cast<std::size_t>(state.release)].causes = causes;
+      delay_stage(c, follower);
+    }
+  }
+  if (last) part_served(c, slot, initiator);
+}
+
+void TaskGraph::part_served(std::int32_t c, std::int32_t slot, std::int32_t initiator) {
   const Collective& collective = *collectives_[static_cast<std::size_t>(c)];
-  const Time least =
-      collective.parts[static_cast<std::size_t>(p)].entered_at + collective.body.least;
+  const std::size_t p = static_cast<std::size_t>(slot / collective.stage_count);
+  const Time least = collective.parts[p].entered_at + collective.body.least;
   if (least > loop_.now()) {
-    loop_.at(least, [this, c, p] {
-      end_part(c, p, p, EndedBy::kFloor);
+    loop_.at(least, [this, c, slot] {
+      end_part(c, slot, slot, EndedBy::kFloor);
     });  // its own floor held it up last
   } else {
-    end_part(c, p, initiator, EndedBy::kTransfers);
+    end_part(c, slot, initiator, EndedBy::kTransfers);
   }
 }
 
-// `initiator`: the part whose arrival started the transfer that ended last, or the part itself.
-void TaskGraph::end_part(std::int32_t c, std::int32_t p, std::int32_t initiator, EndedBy by) {
+// The causes of the path through `initiator`'s opening to now, where `served` was done: its own
+// bytes on idle links, the rest as named.
+CauseVector TaskGraph::path_to_now(const StageState& initiator, const StageState& served,
+                                   CauseId rest) const {
+  CauseVector causes = releases_[static_cast<std::size_t>(initiator.release)].causes;
+  const Duration elapsed = loop_.now() - initiator.opened_at;
+  const Duration network = std::min(elapsed, served.alone);
+  causes[causes_.network] += network.count();
+  causes[rest] += (elapsed - network).count();
+  return causes;
+}
+
+// `initiator`: the stage whose opening started the transfer that ended last, or `slot` itself.
+void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiator, EndedBy by) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  const std::int32_t p = slot / collective.stage_count;
   PartState& part = collective.parts[static_cast<std::size_t>(p)];
   SIM_CHECK(!part.done, "a part ends once");
   part.done = true;
-  const PartState& first = collective.parts[static_cast<std::size_t>(initiator)];
+  const StageState& last_stage = collective.stages[static_cast<std::size_t>(initiator)];
+  const std::int32_t root = last_stage.root;
+  const PartState& first = collective.parts[static_cast<std::size_t>(root)];
   Task& task = tasks_[static_cast<std::size_t>(part.task)];
-  Release& release = releases_[static_cast<std::size_t>(task.release)];
-  const Duration elapsed = loop_.now() - first.ready_at;
-  release.causes = releases_[static_cast<std::size_t>(first.ready_release)].causes;
-  const Duration network = std::min(elapsed, part.alone);
-  release.causes[causes_.network] += network.count();
-  const CauseId rest = by == EndedBy::kFloor ? causes_.startup : causes_.congestion;
-  release.causes[rest] += (elapsed - network).count();
+  releases_[static_cast<std::size_t>(task.release)].causes =
+      path_to_now(last_stage, collective.stages[static_cast<std::size_t>(slot)],
+                  by == EndedBy::kFloor ? causes_.startup : causes_.congestion);
   const DeviceId device = part.device;
   const DeviceId peer = first.device;
   const Time since = part.entered_at;
   const Duration waited = std::clamp(first.entered_at - since, Duration(0), loop_.now() - since);
   observer_.on_part(
-      {task.spec.tag, device, since, loop_.now(), peer, initiator == p ? Duration(0) : waited});
-  const Time peer_ready = initiator == p ? since : first.entered_at;
+      {task.spec.tag, device, since, loop_.now(), peer, root == p ? Duration(0) : waited});
+  const Time peer_ready = root == p ? since : first.entered_at;
   const std::int32_t index = part.task;
   const bool last = --collective.parts_left == 0;
   if (last) {
-    for (const PartState& each : collective.parts) free_release(each.ready_release);
+    for (const StageState& each : collective.stages) free_release(each.release);
     collective.live = false;
     collective.body = CollectiveBody{};
     free_collectives_.push_back(c);

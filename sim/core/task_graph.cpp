@@ -8,23 +8,6 @@
 
 namespace sim {
 
-void CollectiveBody::add(std::span<const std::int32_t> senders,
-                         std::span<const std::int32_t> receivers, Bytes bytes, Duration latency,
-                         std::span<const ResourceUse> path) {
-  Transfer transfer;
-  transfer.parties_begin = static_cast<std::uint32_t>(parties.size());
-  parties.insert(parties.end(), senders.begin(), senders.end());
-  transfer.senders_end = static_cast<std::uint32_t>(parties.size());
-  parties.insert(parties.end(), receivers.begin(), receivers.end());
-  transfer.parties_end = static_cast<std::uint32_t>(parties.size());
-  transfer.uses_begin = static_cast<std::uint32_t>(uses.size());
-  uses.insert(uses.end(), path.begin(), path.end());
-  transfer.uses_end = static_cast<std::uint32_t>(uses.size());
-  transfer.bytes = bytes;
-  transfer.latency = latency;
-  transfers.push_back(transfer);
-}
-
 TaskGraph::TaskGraph(EventLoop& loop, Observer& observer, CoreCauses causes)
     : loop_(loop),
       observer_(observer),

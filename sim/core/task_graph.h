@@ -12,8 +12,8 @@
 // ends.
 //
 // A collective is one object with a part per rank. A transfer of it begins when its sender has
-// reached its part (one-sided) or when both have (rendezvous); a part ends when all it sends and
-// receives is done. No barrier is added.
+// reached its part and the transfer's stage (one-sided) or when both have (rendezvous); a part ends
+// when all it sends and receives is done (collective_body.h). No barrier is added.
 #pragma once
 
 #include <functional>
@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/core/collective_body.h"
 #include "sim/core/event_loop.h"
 #include "sim/core/fluid_network.h"
 #include "sim/core/held_resource.h"
@@ -50,33 +51,6 @@ struct TaskSpec {
   CauseShare shares[2] = {};  // how the duration is booked; what is missing goes to shares[0].cause
   HeldId held;                // invalid: holds nothing
   std::int64_t held_amount = 0;
-};
-
-enum class StartRule : std::uint8_t { kOneSided, kRendezvous };
-
-// What a collective moves. Filled when its first part is reached, dropped when its last part ends.
-struct CollectiveBody {
-  // Bytes that flow over `uses`: parties[begin, senders_end) send them, parties[senders_end, end)
-  // receive them. A copy inside one rank has a sender only. REQUIRES: a part stands once in one
-  // transfer's parties.
-  struct Transfer {
-    std::uint32_t parties_begin = 0;
-    std::uint32_t senders_end = 0;
-    std::uint32_t parties_end = 0;
-    std::uint32_t uses_begin = 0;
-    std::uint32_t uses_end = 0;
-    Bytes bytes;
-    Duration latency{};
-  };
-  StartRule start = StartRule::kOneSided;
-  std::vector<Duration> startup;  // per part: serial work before its transfers begin
-  Duration least{};               // a part never ends sooner than this after it was reached
-  std::vector<Transfer> transfers;
-  std::vector<std::int32_t> parties;
-  std::vector<ResourceUse> uses;
-
-  void add(std::span<const std::int32_t> senders, std::span<const std::int32_t> receivers,
-           Bytes bytes, Duration latency, std::span<const ResourceUse> path);
 };
 
 struct PartSpec {
@@ -164,27 +138,35 @@ class TaskGraph {
   struct PartState {
     std::int32_t task = -1;
     DeviceId device;
-    std::int32_t outstanding = 0;  // transfers it sends or receives that have not ended
-    bool entered = false;
-    bool ready = false;
+    std::int32_t stages_left = 0;
     bool done = false;
     Time entered_at;
-    Time ready_at;
-    Duration alone{};                 // its own bytes on idle links
-    std::int32_t ready_release = -1;  // causes at the moment it was ready
+  };
+  // A stage of one part. Its slot is part * stage_count + stage.
+  struct StageState {
+    std::int32_t outstanding = 0;  // transfers it sends or receives that have not ended
+    std::int32_t before = 0;       // stages of this part that come first and are not done
+    bool open = false;
+    Time opened_at;
+    Duration alone{};           // its own bytes on idle links
+    std::int32_t release = -1;  // causes of the path that opened it
+    std::int32_t root = -1;     // the part whose arrival that path began with
   };
   struct TransferState {
     std::int32_t waits = 0;       // parties that have not reached it
-    std::int32_t initiator = -1;  // the part that reached it last
+    std::int32_t initiator = -1;  // slot of the stage that reached it last
   };
   struct Collective {
     TaskTag tag;
     BodyMaker make_body;
     CollectiveBody body;
     std::vector<PartState> parts;
+    std::int32_t stage_count = 1;
+    std::vector<StageState> stages;               // by slot
+    std::vector<std::vector<StageId>> followers;  // by stage: who comes after it; empty: one stage
     std::vector<TransferState> transfers;
-    // Transfers grouped by part: of part p those it sends are by_part[begin[2p], begin[2p + 1]),
-    // those it receives by_part[begin[2p + 1], begin[2p + 2]).
+    // Transfers grouped by slot: of slot i those it sends are by_part[begin[2i], begin[2i + 1]),
+    // those it receives by_part[begin[2i + 1], begin[2i + 2]).
     std::vector<std::uint32_t> by_part;
     std::vector<std::uint32_t> begin;
     std::int32_t parts_left = 0;
@@ -205,15 +187,20 @@ class TaskGraph {
 
   void enter_part(std::int32_t task);
   void fill_body(Collective& collective);
+  static void link_stages(Collective& collective);
   void compute_alone(Collective& collective);
   void part_ready(std::int32_t collective, std::int32_t part);
-  void reach_transfer(std::int32_t collective, std::uint32_t transfer, std::int32_t part);
+  void delay_stage(std::int32_t collective, std::int32_t slot);
+  void open_stage(std::int32_t collective, std::int32_t slot);
+  void reach_transfer(std::int32_t collective, std::uint32_t transfer, std::int32_t slot);
   void launch_transfer(std::int32_t collective, std::uint32_t transfer);
   void transfer_ended(std::uint64_t tag);
-  void part_served(std::int32_t collective, std::int32_t part, std::int32_t last_initiator);
+  void stage_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
+  void part_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
+  CauseVector path_to_now(const StageState& initiator, const StageState& served,
+                          CauseId rest) const;
   enum class EndedBy : std::uint8_t { kTransfers, kFloor };
-  void end_part(std::int32_t collective, std::int32_t part, std::int32_t last_initiator,
-                EndedBy by);
+  void end_part(std::int32_t collective, std::int32_t slot, std::int32_t initiator, EndedBy by);
 
   EventLoop& loop_;
   Observer& observer_;
