@@ -78,6 +78,9 @@ struct StartupCost {
   Duration notify_per_doubling{};  // times log2(nodes)
   std::string label = "assumed";   // measured | fitted | published | roofline | assumed
   std::string source;
+  // Rows of measurements that a fit saw: "aic-nccl-h100-2.29.2#1-21,43-63"
+  // (topologies/calibration).
+  std::vector<std::string> fitted_to;
 };
 
 // Where constants hold: one kernel often has another form inside one node.
@@ -109,6 +112,7 @@ struct CollectiveConstants {
   Bytes ramp_bytes;
   std::string label = "assumed";
   std::string source;
+  std::vector<std::string> fitted_to;  // as in StartupCost
 };
 
 // One number of the cluster and the reason it can be believed: what `simulate cluster show` lists.

@@ -24,9 +24,10 @@ std::optional<Bandwidth> bandwidth_if(YamlMap& entry, std::string_view key) {
 }
 
 // Constants without a source are not constants but guesses.
-void read_origin(YamlMap& entry, std::string& label, std::string& source) {
-  label = entry.choice("label", figure_labels());
-  source = entry.text("source");
+void read_origin(YamlMap& entry, auto& constants) {
+  constants.label = entry.choice("label", figure_labels());
+  constants.source = entry.text("source");
+  constants.fitted_to = entry.texts_or_empty("fitted_to");
 }
 
 StartupCost read_startup(YamlMap& algorithm, std::string_view key) {
@@ -49,7 +50,7 @@ StartupCost read_startup(YamlMap& algorithm, std::string_view key) {
   cost.per_token = entry.duration_or("per_token", Duration(0));
   cost.notify = entry.duration_or("notify", Duration(0));
   cost.notify_per_doubling = entry.duration_or("notify_per_doubling", Duration(0));
-  read_origin(entry, cost.label, cost.source);
+  read_origin(entry, cost);
   entry.finish();
   return cost;
 }
@@ -68,7 +69,7 @@ CollectiveConstants read_collective(YamlMap& entry) {
   constants.local_copy = bandwidth_if(entry, "local_copy");
   constants.ramp = entry.duration_or("ramp", Duration(0));
   constants.ramp_bytes = entry.bytes_or("ramp_bytes", Bytes(0));
-  read_origin(entry, constants.label, constants.source);
+  read_origin(entry, constants);
   entry.finish();
   return constants;
 }

@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <map>
 
+#include "sim/input/text_file.h"
 #include "traces/import/formats.h"
 #include "traces/import/layer_columns.h"
-#include "traces/import/text_file.h"
 
 namespace sim {
 namespace {

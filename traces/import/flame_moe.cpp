@@ -7,9 +7,9 @@
 #include <limits>
 #include <map>
 
+#include "sim/input/text_file.h"
 #include "traces/import/formats.h"
 #include "traces/import/known_models.h"
-#include "traces/import/text_file.h"
 #include "traces/trace_file.h"
 
 namespace sim {

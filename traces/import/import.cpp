@@ -9,8 +9,8 @@
 
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
+#include "sim/input/text_file.h"
 #include "traces/import/formats.h"
-#include "traces/import/text_file.h"
 
 namespace sim {
 namespace {

@@ -6,8 +6,8 @@
 #include <charconv>
 #include <limits>
 
+#include "sim/input/text_file.h"
 #include "traces/import/known_models.h"
-#include "traces/import/text_file.h"
 #include "traces/trace_file.h"
 
 namespace sim {

@@ -1,4 +1,4 @@
-#include "traces/import/text_file.h"
+#include "sim/input/text_file.h"
 
 #include <fmt/format.h>
 #include <zlib.h>
@@ -66,12 +66,16 @@ TextFile::TextFile(std::string path) : path_(std::move(path)) {
 
 TextFile::~TextFile() = default;
 
-void TextFile::fail(std::string_view at, std::string message, std::string hint) const {
+Place TextFile::place(std::string_view at) const {
   int column = 1;
   if (at.data() >= current_.data() && at.data() <= current_.data() + current_.size()) {
     column += static_cast<int>(at.data() - current_.data());
   }
-  throw Error(Place{path_, line_, column}, std::move(message), std::move(hint));
+  return {path_, line_, column};
+}
+
+void TextFile::fail(std::string_view at, std::string message, std::string hint) const {
+  throw Error(place(at), std::move(message), std::move(hint));
 }
 
 bool TextFile::refill() {
@@ -155,6 +159,8 @@ bool CsvFile::next() {
 void CsvFile::fail(std::size_t column, std::string message, std::string hint) const {
   file_.fail(fields_[column], fmt::format("{}: {}", columns_[column], message), std::move(hint));
 }
+
+Place CsvFile::place(std::size_t column) const { return file_.place(fields_[column]); }
 
 std::int64_t CsvFile::count(std::size_t column, std::int64_t most) const {
   const std::string_view field = fields_[column];

@@ -28,6 +28,7 @@ class TextFile {
   bool next(std::string_view& line);
   int line() const { return line_; }  // of the line last read, from 1
   const std::string& path() const { return path_; }
+  Place place(std::string_view at) const;  // of a part of the line last read
   [[noreturn]] void fail(std::string_view at, std::string message, std::string hint = {}) const;
 
  private:
@@ -63,6 +64,7 @@ class CsvFile {
   int experts(std::size_t column, int experts, int most, std::vector<std::uint16_t>& out) const;
   int numbers(std::size_t column, std::vector<float>& out) const;
   [[noreturn]] void fail(std::size_t column, std::string message, std::string hint = {}) const;
+  Place place(std::size_t column) const;  // of the current row's field
 
  private:
   TextFile file_;
