@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The commands of the README run: every line "$ simulate ..." of its console blocks, in order, in one temporary folder.
+# The commands of the README run: every line "$ simulate ..." or "$ printf ..." of its console blocks, in order, in one temporary folder.
 # usage: check.sh SIMULATE README
 set -euo pipefail
 simulate=$(realpath "$1")
@@ -19,6 +19,6 @@ while IFS= read -r line; do
     exit 1
   fi
   count=$((count + 1))
-done < <(sed -n '/^```console$/,/^```$/s/^\$ \(simulate .*\)$/\1/p' "$readme")
+done < <(sed -n '/^```console$/,/^```$/s/^\$ \(\(simulate\|printf\) .*\)$/\1/p' "$readme")
 [ "$count" -ge 5 ] || { echo "only $count commands found in the README"; exit 1; }
 echo "$count commands of the README run"

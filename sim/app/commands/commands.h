@@ -11,10 +11,10 @@ namespace sim {
 
 using AttachCommand = void(CLI::App& app);
 AttachCommand attach_run, attach_check, attach_query, attach_list, attach_trace, attach_model,
-    attach_cluster;
+    attach_cluster, attach_flows;
 
-inline constexpr std::array<AttachCommand*, 7> kCommands = {
-    &attach_run,   &attach_check, &attach_query,  &attach_list,
-    &attach_trace, &attach_model, &attach_cluster};
+inline constexpr std::array<AttachCommand*, 8> kCommands = {
+    &attach_run,   &attach_check, &attach_query,   &attach_list,
+    &attach_trace, &attach_model, &attach_cluster, &attach_flows};
 
 }  // namespace sim
