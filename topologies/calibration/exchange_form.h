@@ -1,0 +1,46 @@
+// The closed form of a dispatch or combine (topologies/cluster.h, StartupCost) for one measured
+// row: what the fits run. The engine answers the same question with transfers (sim/workloads);
+// reported errors are the engine's.
+#pragma once
+
+#include "topologies/calibration/measured_row.h"
+#include "topologies/calibration/token_traffic.h"
+#include "topologies/cluster.h"
+
+namespace sim {
+
+// What a row asks of its machine, per rank, counted once: bytes do not depend on the constants.
+struct ExchangeLoad {
+  int ranks = 0;
+  int nodes = 0;
+  int experts = 0;
+  double tokens = 0;
+  int sms = 0;              // that the kernel holds, or that low latency uses
+  double nic_bytes = 0;     // of the busiest port
+  double nvlink_bytes = 0;  // of the busiest port
+  double bytes_per_copy = 0;
+  double copies = 0;        // that SMs make, own rank included
+  double node_copies = -1;  // distinct nodes, own one included; negative: kernels without any
+  double messages = 0;
+  bool several_nodes = false;
+};
+
+// Line rates of one GPU of a cluster.
+struct ExchangeRates {
+  double nic = 0;     // bytes/s; zero: the cluster has none
+  double nvlink = 0;  // bytes/s
+};
+
+// The slowest port that the first GPU's bytes cross to another node, and inside its own.
+ExchangeRates exchange_rates(const Cluster& cluster);
+
+// Counts the row's tokens. `device_sms`: of the whole device; `default_sms`: held by the algorithm
+// when the row does not say. Throws Error for an algorithm without a closed form.
+ExchangeLoad exchange_load(const MeasuredRow& row, const Cluster& cluster, int device_sms,
+                           int default_sms, double header_bytes);
+
+// Seconds of the whole operation without its size exchange.
+double exchange_seconds(const StartupCost& cost, const ExchangeLoad& load,
+                        const ExchangeRates& rates);
+
+}  // namespace sim

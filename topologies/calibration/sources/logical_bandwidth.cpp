@@ -1,0 +1,34 @@
+// From the logical bandwidths of MoE libraries back to seconds.
+#include <algorithm>
+
+#include "sim/core/error.h"
+#include "topologies/calibration/sources/exchange_readers.h"
+#include "topologies/calibration/token_traffic.h"
+
+namespace sim {
+
+double counted_bytes(std::int64_t hidden, const std::string& dtype) {
+  const double values = static_cast<double>(hidden);
+  if (dtype == "bf16") return 2 * values;
+  if (dtype == "fp8") return values * (1 + 4.0 / 128);
+  if (dtype == "nvfp4") return values / 2 + values / 16;
+  throw Error("'" + dtype + "' is not a type that tokens travel in", "bf16, fp8 and nvfp4 are");
+}
+
+double seconds_of_bandwidth(const MeasuredRow& row, Counted counted, double gigabytes_per_second) {
+  // Enough tokens for a mean within 0.2 %; the mean does not depend on how many a rank has.
+  const TokenShape shape{std::max<std::int64_t>(1, 32768 / row.ranks),
+                         row.top_k,
+                         row.experts,
+                         row.ranks,
+                         row.nodes,
+                         row.top_groups,
+                         TokenSpread::kUniform};
+  const TokenTraffic traffic = count_traffic(shape, 1);
+  const double copies =
+      counted == Counted::kRanks ? traffic.ranks_per_token : traffic.nodes_per_token;
+  return static_cast<double>(row.tokens) * copies * counted_bytes(row.hidden, row.dtype) /
+         (gigabytes_per_second * 1e9);
+}
+
+}  // namespace sim
