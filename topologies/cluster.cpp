@@ -51,7 +51,14 @@ std::string_view to_text(ConstantsScope scope) {
 }
 
 const AlgorithmConstants* find_constants(const Cluster& cluster, std::string_view algorithm,
-                                         int nodes) {
+                                         int nodes, std::string_view library) {
+  if (!library.empty()) {
+    const AlgorithmConstants* own =
+        best(cluster.communication, nodes, [&](const AlgorithmConstants& entry) {
+          return entry.algorithm == algorithm && entry.library == library;
+        });
+    if (own != nullptr) return own;
+  }
   return best(cluster.communication, nodes,
               [&](const AlgorithmConstants& entry) { return entry.algorithm == algorithm; });
 }

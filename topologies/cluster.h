@@ -52,6 +52,7 @@ struct Link {
 //   start = (base + multi_node [n > 1] + per_doubling log2(n) + per_256_experts E/256
 //            + per_message messages) * (R/8)^world_exponent
 //           + pipeline_fill (1 - exp(-T / (4 sms)))
+//           + serial_per_token T
 //   copy  = (T/sms) ((ranks + extra) (b/copy_per_sm + per_copy) + per_token), extra = `nodes` when
 //           n > 1, else extra_copies; low latency: top-k copies by the ceil(E/ceil(E/SMs)) SMs used
 //   wire  = wire_base + max over links of bytes / (capacity * efficiency) * (R/8)^rate_exponent
@@ -66,6 +67,7 @@ struct StartupCost {
   Duration per_256_experts{};            // times experts / 256
   double world_exponent = 0;             // the start-up grows with (ranks / 8) to this power
   Duration pipeline_fill{};              // F of the chunked kernels
+  Duration serial_per_token{};           // work per token of a rank that nothing overlaps
   Duration wire_base{};                  // c of the one-sided NVLink form
   double rate_exponent = 0;              // the wire time grows with (ranks / 8) to this power
   double nic_efficiency = 1;             // share of a NIC's line rate that payload reaches
@@ -89,6 +91,7 @@ std::string_view to_text(ConstantsScope scope);
 
 struct AlgorithmConstants {
   std::string algorithm;  // name in the collectives table: "nccl", "deepep-low-latency", ...
+  std::string library;    // whose kernels: "deepep", "hybrid-ep"; empty: not said
   ConstantsScope scope = ConstantsScope::kAny;
   StartupCost dispatch;
   StartupCost combine;
@@ -143,9 +146,10 @@ struct Cluster {
 };
 
 // The constants of `algorithm` for an operation over `nodes` nodes: those of that scope, else those
-// of any scope, else null. The first entry wins.
+// of any scope, else null. The first entry wins. With a library, its entries are looked at first;
+// without one, or when it has none that hold, the first entry of any library is the default.
 const AlgorithmConstants* find_constants(const Cluster& cluster, std::string_view algorithm,
-                                         int nodes);
+                                         int nodes, std::string_view library = {});
 const CollectiveConstants* find_collective(const Cluster& cluster, std::string_view algorithm,
                                            std::string_view operation, int nodes);
 

@@ -40,6 +40,7 @@ StartupCost read_startup(YamlMap& algorithm, std::string_view key) {
   cost.per_256_experts = entry.duration_or("per_256_experts", Duration(0));
   cost.world_exponent = entry.number_or("world_exponent", 0, kExponent);
   cost.pipeline_fill = entry.duration_or("pipeline_fill", Duration(0));
+  cost.serial_per_token = entry.duration_or("serial_per_token", Duration(0));
   cost.wire_base = entry.duration_or("wire_base", Duration(0));
   cost.rate_exponent = entry.number_or("rate_exponent", 0, kExponent);
   cost.nic_efficiency = entry.number_or("nic_efficiency", 1, kEfficiency);
@@ -81,6 +82,7 @@ void read_communication(ClusterParameters& parameters, Cluster& cluster) {
     YamlMap entry(item, "an entry of communication", parameters.mistakes());
     AlgorithmConstants constants;
     constants.algorithm = entry.text("algorithm");
+    constants.library = entry.text_or("library", "");
     constants.scope = read_scope(entry);
     constants.dispatch = read_startup(entry, "dispatch");
     constants.combine = read_startup(entry, "combine");

@@ -27,8 +27,8 @@ double mean_per_rank(const std::vector<std::int64_t>& copies, std::size_t ranks)
 
 // The constants of an exchange; without a size exchange when it is not asked for.
 StartupCost cost_of(const Cluster& cluster, std::string_view algorithm, Direction direction,
-                    int nodes, bool size_exchange) {
-  const AlgorithmConstants* constants = find_constants(cluster, algorithm, nodes);
+                    int nodes, bool size_exchange, std::string_view library = {}) {
+  const AlgorithmConstants* constants = find_constants(cluster, algorithm, nodes, library);
   StartupCost cost = constants == nullptr                ? assumed_startup()
                      : direction == Direction::kDispatch ? constants->dispatch
                                                          : constants->combine;
@@ -113,8 +113,9 @@ ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
   const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
   const CopyCounts& copies = question.copies != nullptr ? *question.copies : draw_copies(question);
   SIM_CHECK(copies.ranks == static_cast<int>(ranks), "copies are of these ranks");
-  const StartupCost cost = cost_of(cluster(), algorithm.name, question.direction,
-                                   node_count(node_of_rank), question.size_exchange);
+  const StartupCost cost =
+      cost_of(cluster(), algorithm.name, question.direction, node_count(node_of_rank),
+              question.size_exchange, question.library);
   Exchange exchange;
   exchange.direction = question.direction;
   exchange.copies = &copies;

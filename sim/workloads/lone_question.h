@@ -36,6 +36,7 @@ struct ExchangeQuestion {
   std::uint64_t seed = 0;
   const CopyCounts* copies = nullptr;    // given: tokens, top-k, routing and seed are not asked
   std::optional<int> communication_sms;  // none: the algorithm's own
+  std::string library;  // whose constants; empty: the cluster's first (topologies/cluster.h)
   // Whether a dispatch begins with its size exchange: published tables time the transfer alone.
   bool size_exchange = false;
   std::vector<Duration> arrivals;  // per rank; empty: all at zero

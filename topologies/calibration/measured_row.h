@@ -32,6 +32,7 @@ struct MeasuredRow {
   int experts = 0;
   int groups = 0;            // group-limited routing: expert groups, and how many a token may use
   int top_groups = 0;        // zero: no limit
+  bool balanced = false;     // a perfect router: min(ranks, top_k) ranks per token, all alike
   int sms = 0;               // held by the kernel; zero: the algorithm's own number
   std::string dtype;         // of what travels: "fp8", "bf16", "nvfp4", "half", "int8"
   double time_s = 0;         // of the whole operation

@@ -75,6 +75,7 @@ Duration startup_time(const StartupCost& cost, int ranks, int nodes, int experts
   if (cost.pipeline_fill > Duration(0) && sms > 0) {
     seconds += to_seconds(cost.pipeline_fill) * (1 - std::exp(-tokens / (4.0 * sms)));
   }
+  seconds += to_seconds(cost.serial_per_token) * tokens;
   return duration_from_seconds(seconds);
 }
 

@@ -91,6 +91,7 @@ void read_deepep_v2(const MeasuredSource& source, const std::string& path,
       }
       set_ranks(row, 8 * nodes);
       row.tokens = 8192;
+      row.library = "deepep-v2";
       row.sms = std::atoi(sms.c_str());
       set_time(row, value.number(dispatch ? "dispatch_GBps" : "combine_GBps", kRate));
       rows.push_back(std::move(row));

@@ -16,17 +16,18 @@ double counted_bytes(std::int64_t hidden, const std::string& dtype) {
 }
 
 double seconds_of_bandwidth(const MeasuredRow& row, Counted counted, double gigabytes_per_second) {
-  // Enough tokens for a mean within 0.2 %; the mean does not depend on how many a rank has.
-  const TokenShape shape{std::max<std::int64_t>(1, 32768 / row.ranks),
-                         row.top_k,
-                         row.experts,
-                         row.ranks,
-                         row.nodes,
-                         row.top_groups,
-                         TokenSpread::kUniform};
-  const TokenTraffic traffic = count_traffic(shape, 1);
-  const double copies =
-      counted == Counted::kRanks ? traffic.ranks_per_token : traffic.nodes_per_token;
+  const int groups = counted == Counted::kRanks ? row.ranks : row.nodes;
+  double copies = 0;
+  if (row.top_groups == 0 && row.experts % groups == 0) {
+    copies = expected_groups(groups, row.experts, row.top_k);
+  } else {
+    // Enough tokens for a mean within 0.2 %; the mean does not depend on how many a rank has.
+    const TokenTraffic traffic =
+        count_traffic({std::max<std::int64_t>(1, 8192 / row.ranks), row.top_k, row.experts,
+                       row.ranks, row.nodes, row.top_groups, TokenSpread::kUniform},
+                      1);
+    copies = counted == Counted::kRanks ? traffic.ranks_per_token : traffic.nodes_per_token;
+  }
   return static_cast<double>(row.tokens) * copies * counted_bytes(row.hidden, row.dtype) /
          (gigabytes_per_second * 1e9);
 }

@@ -107,6 +107,10 @@ void read_uccl_normal(const MeasuredSource& source, const std::string& path,
                                     value.count(ep, {8, 1024}), 4096);
       row.dtype = column == "dispatch_fp8" ? "fp8" : "bf16";
       if (row.nodes > 4) row.groups = row.nodes, row.top_groups = 4;
+      if (column == "dispatch_bf16" && value.count("ep_fp8") != row.ranks) {
+        row.implausible = true;
+        row.note = "printed as EP32 in the row of EP64, beside another EP32";
+      }
       const std::string time = column == "combine" ? "combine_us" : "dispatch_us";
       row.time_s = value.has(time) ? value.number(time, kMicroseconds) * 1e-6
                                    : seconds_of_bandwidth(

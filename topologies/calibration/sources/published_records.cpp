@@ -3,10 +3,8 @@
 // (g-1)/g / busbw, else half of it.
 #include <fmt/format.h>
 
-#include <functional>
-
-#include "sim/input/yaml_reader.h"
 #include "topologies/calibration/sources/readers.h"
+#include "topologies/calibration/sources/record_values.h"
 
 namespace sim {
 namespace {
@@ -15,28 +13,6 @@ double time_of(std::string_view operation, std::int64_t bytes, int ranks, double
   const double share = static_cast<double>(ranks - 1) / ranks;
   const double factor = operation == "all-reduce" ? 2 * share : share;
   return factor * static_cast<double>(bytes) / (busbw_gb_per_s * 1e9);
-}
-
-// Calls `take` with every value of the record named by the part of the table's name after '/'.
-void each_value(const MeasuredSource& source, const std::string& path,
-                const std::function<void(YamlMap&, std::int64_t number)>& take) {
-  const std::string record(source.table.substr(source.table.find('/') + 1));
-  const std::unique_ptr<YamlDocument> document = YamlDocument::load(path);
-  Mistakes mistakes;
-  YamlMap root(document->root(), "this file of records", mistakes);
-  for (const YamlNode& item : root.list_or_empty("records")) {
-    YamlMap entry(item, "a record", mistakes);
-    if (entry.text("id") != record) continue;
-    std::int64_t number = 0;
-    for (const YamlNode& value : entry.list_or_empty("values")) {
-      YamlMap map(value, "a value of " + record, mistakes);
-      take(map, ++number);
-    }
-    mistakes.throw_if_any();
-    return;
-  }
-  mistakes.throw_if_any();
-  throw Error(Place{path}, "there is no record '" + record + "'");
 }
 
 constexpr NumberRange kRate{1e-3, 1e7};
