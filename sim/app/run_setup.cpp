@@ -119,11 +119,9 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
   }
   const int per_node = static_cast<int>(scenario.cluster.nodes.front().devices.size());
   const int nodes = std::max(1, (scenario.layout.ep + per_node - 1) / per_node);
-  if (const AlgorithmConstants* constants =
-          find_constants(scenario.cluster, exchange.name, nodes)) {
-    setup.dispatch_cost = constants->dispatch;
-    setup.combine_cost = constants->combine;
-  }
+  const ExchangeCosts exchange_cost = exchange_costs(scenario.cluster, exchange, nodes);
+  setup.dispatch_cost = exchange_cost.dispatch;
+  setup.combine_cost = exchange_cost.combine;
   return setup;
 }
 

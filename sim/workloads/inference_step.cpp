@@ -379,6 +379,7 @@ std::vector<TaskId> InferenceStep::exchange(std::size_t index, TaskKind kind) {
     input.experts = from.experts;
     input.device_sms = setup_.devices[from.ranks.front().index()]->sms;
     input.communication_sms = setup_.communication_sms;
+    input.tensor_parallel = setup_.layout.tp;
     const TrafficSink sink = [&](DeviceId source, DeviceId destination, Bytes bytes) {
       traffic_(from.layer, kind, source, destination, bytes);
     };

@@ -26,12 +26,10 @@ double mean_per_rank(const std::vector<std::int64_t>& copies, std::size_t ranks)
 }
 
 // The constants of an exchange; without a size exchange when it is not asked for.
-StartupCost cost_of(const Cluster& cluster, std::string_view algorithm, Direction direction,
+StartupCost cost_of(const Cluster& cluster, const ExchangeAlgorithm& algorithm, Direction direction,
                     int nodes, bool size_exchange, std::string_view library = {}) {
-  const AlgorithmConstants* constants = find_constants(cluster, algorithm, nodes, library);
-  StartupCost cost = constants == nullptr                ? assumed_startup()
-                     : direction == Direction::kDispatch ? constants->dispatch
-                                                         : constants->combine;
+  const ExchangeCosts costs = exchange_costs(cluster, algorithm, nodes, library);
+  StartupCost cost = direction == Direction::kDispatch ? costs.dispatch : costs.combine;
   if (!size_exchange) cost.notify = cost.notify_per_doubling = Duration(0);
   return cost;
 }
@@ -114,7 +112,7 @@ ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
   const CopyCounts& copies = question.copies != nullptr ? *question.copies : draw_copies(question);
   SIM_CHECK(copies.ranks == static_cast<int>(ranks), "copies are of these ranks");
   const StartupCost cost =
-      cost_of(cluster(), algorithm.name, question.direction, node_count(node_of_rank),
+      cost_of(cluster(), algorithm, question.direction, node_count(node_of_rank),
               question.size_exchange, question.library);
   Exchange exchange;
   exchange.direction = question.direction;
@@ -171,7 +169,7 @@ CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
   if (question.operation == "all-to-all") {
     check_pairs(question.devices.size());
     const ExchangeAlgorithm& algorithm = find_exchange_algorithm(question.algorithm);
-    const StartupCost cost = cost_of(cluster(), algorithm.name, Direction::kDispatch, nodes, false);
+    const StartupCost cost = cost_of(cluster(), algorithm, Direction::kDispatch, nodes, false);
     const CopyCounts copies = equal_shares(question.bytes, node_of_rank);
     Exchange exchange;
     exchange.copies = &copies;

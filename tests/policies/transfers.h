@@ -60,6 +60,20 @@ struct Fabric {
     }
     return lines;
   }
+  // "1: 0 > 2: 768": stage, sender > receiver, bytes; "1: 0: 256" inside a rank. Stage by stage.
+  static std::vector<std::string> moves_of(const CollectiveBody& body) {
+    std::vector<std::string> moves;
+    for (std::size_t stage = 0; stage < body.stage_count(); ++stage) {
+      for (const CollectiveBody::Transfer& t : body.transfers) {
+        if (static_cast<std::size_t>(t.stage) != stage) continue;
+        const bool local = t.senders_end == t.parties_end;
+        moves.push_back(fmt::format("{}: {}{}: {}", stage, body.parties[t.parties_begin],
+                                    local ? "" : fmt::format(" > {}", body.parties[t.senders_end]),
+                                    t.bytes.count()));
+      }
+    }
+    return moves;
+  }
   // Bytes that the transfers put on each link that carries any.
   std::map<std::string, double> carried(const CollectiveBody& body) const {
     std::map<std::string, double> bytes;

@@ -5,6 +5,20 @@
 #include "sim/core/error.h"
 
 namespace sim {
+namespace {
+
+Cluster keep_others(const Cluster& whole, std::vector<LinkId>& original) {
+  Cluster rest = whole;
+  rest.links.clear();
+  for (std::size_t i = 0; i < whole.links.size(); ++i) {
+    if (whole.links[i].kind == LinkKind::kNvlink) continue;
+    rest.links.push_back(whole.links[i]);
+    original.emplace_back(static_cast<std::int64_t>(i));
+  }
+  return rest;
+}
+
+}  // namespace
 
 ClusterNetwork::ClusterNetwork(const Cluster& cluster, Routes& routes, FluidNetwork& network,
                                std::span<const Bandwidth> memory_bandwidth)
@@ -32,13 +46,41 @@ Duration ClusterNetwork::add_path(DeviceId source, DeviceId destination, double 
   for (int path = 0; path < paths; ++path) {
     routes_.route_into(source, destination, path, route_);
     latency = std::max(latency, route_.latency);
-    for (const LinkId id : route_.links) {
-      const LinkKind kind = cluster_.links[id.index()].kind;
-      double share = 1;
-      if (kind == LinkKind::kNic || kind == LinkKind::kFabric) share = efficiency.nic;
-      if (kind == LinkKind::kNvlink) share = efficiency.nvlink;
-      uses.push_back({links_[id.index()], bytes_per_payload / share / paths});
-    }
+    add_links(paths, bytes_per_payload, efficiency, uses);
+  }
+  return latency;
+}
+
+// The links of route_, one of `paths`.
+void ClusterNetwork::add_links(int paths, double bytes_per_payload,
+                               const WireEfficiency& efficiency,
+                               std::vector<ResourceUse>& uses) const {
+  for (const LinkId id : route_.links) {
+    const LinkKind kind = cluster_.links[id.index()].kind;
+    double share = 1;
+    if (kind == LinkKind::kNic || kind == LinkKind::kFabric) share = efficiency.nic;
+    if (kind == LinkKind::kNvlink) share = efficiency.nvlink;
+    uses.push_back({links_[id.index()], bytes_per_payload / share / paths});
+  }
+}
+
+ClusterNetwork::WithoutNvlink::WithoutNvlink(const Cluster& whole)
+    : cluster(keep_others(whole, original)), routes(cluster) {}
+
+Duration ClusterNetwork::add_path_without_nvlink(DeviceId source, DeviceId destination,
+                                                 double bytes_per_payload,
+                                                 const WireEfficiency& efficiency,
+                                                 std::vector<ResourceUse>& uses) {
+  if (source == destination)
+    return add_path(source, destination, bytes_per_payload, efficiency, uses);
+  if (without_nvlink_ == nullptr) without_nvlink_ = std::make_unique<WithoutNvlink>(cluster_);
+  const int paths = std::max(1, cluster_.paths_per_flow);
+  Duration latency{0};
+  for (int path = 0; path < paths; ++path) {
+    without_nvlink_->routes.route_into(source, destination, path, route_);
+    for (LinkId& id : route_.links) id = without_nvlink_->original[id.index()];
+    latency = std::max(latency, route_.latency);
+    add_links(paths, bytes_per_payload, efficiency, uses);
   }
   return latency;
 }

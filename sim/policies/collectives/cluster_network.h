@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,6 +46,11 @@ class ClusterNetwork {
   // path. Uses of one resource may repeat: merge() afterwards.
   Duration add_path(DeviceId source, DeviceId destination, double bytes_per_payload,
                     const WireEfficiency& efficiency, std::vector<ResourceUse>& uses);
+  // The same without NVLink inside a node: what a kernel that only knows its NIC takes. Throws
+  // Error when no other way exists.
+  Duration add_path_without_nvlink(DeviceId source, DeviceId destination, double bytes_per_payload,
+                                   const WireEfficiency& efficiency,
+                                   std::vector<ResourceUse>& uses);
   static void merge(std::vector<ResourceUse>& uses);
 
   // Payload bytes per link, without efficiencies; cleared by the caller once per step.
@@ -53,6 +59,16 @@ class ClusterNetwork {
   void count_payload(DeviceId source, DeviceId destination, double bytes);
 
  private:
+  // The cluster without its NVLinks, made when first asked for.
+  struct WithoutNvlink {
+    std::vector<LinkId> original;  // by its own link number
+    Cluster cluster;
+    Routes routes;
+    explicit WithoutNvlink(const Cluster& whole);
+  };
+  void add_links(int paths, double bytes_per_payload, const WireEfficiency& efficiency,
+                 std::vector<ResourceUse>& uses) const;
+
   const Cluster& cluster_;
   Routes& routes_;
   FluidNetwork& network_;
@@ -60,6 +76,7 @@ class ClusterNetwork {
   std::vector<ResourceId> memories_;
   std::vector<ResourceId> copies_;
   std::vector<double> link_payload_;
+  std::unique_ptr<WithoutNvlink> without_nvlink_;
   Route route_;
 };
 

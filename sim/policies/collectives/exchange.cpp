@@ -6,6 +6,7 @@
 
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
+#include "sim/policies/collectives/exchange_legs.h"
 
 namespace sim {
 namespace {
@@ -25,6 +26,30 @@ const ExchangeAlgorithm& find_exchange_algorithm(std::string_view name) {
   throw Error("there is no dispatch algorithm '" + std::string(name) + "'", suggest(name, names));
 }
 
+void ExchangeAlgorithm::make(const Exchange& exchange, const StartupCost& cost,
+                             ClusterNetwork& network, const TrafficSink& sink,
+                             CollectiveBody& body) const {
+  PairLegs legs(exchange, cost, network, sink, body);
+  speak(exchange, cost, legs);
+}
+
+ExchangeCosts exchange_costs(const Cluster& cluster, const ExchangeAlgorithm& algorithm, int nodes,
+                             std::string_view library) {
+  if (const AlgorithmConstants* own = find_constants(cluster, algorithm.name, nodes, library))
+    return {own->dispatch, own->combine};
+  if (const AlgorithmConstants* parts =
+          find_constants(cluster, algorithm.built_of, nodes, library)) {
+    ExchangeCosts costs{parts->dispatch, parts->combine};
+    for (StartupCost* cost : {&costs.dispatch, &costs.combine}) {
+      cost->source =
+          "those of " + std::string(algorithm.built_of) + " (" + cost->label + "): " + cost->source;
+      cost->label = "assumed";
+    }
+    return costs;
+  }
+  return {assumed_startup(), assumed_startup()};
+}
+
 Bytes bytes_per_copy(const ExchangeAlgorithm& algorithm, Direction direction, std::int64_t hidden,
                      DType dtype) {
   const std::int64_t values =
@@ -38,7 +63,8 @@ Bytes buffer_bytes(const ExchangeAlgorithm& algorithm, int experts, int ranks, s
                    int top_k, std::int64_t hidden, std::int64_t slots_per_rank) {
   const std::int64_t message =
       2 * hidden + 16;  // a bf16 row and a header: the larger of dispatch and combine
-  if (algorithm.name == "deepep-low-latency") return Bytes(2 * message * tokens * (1 + experts));
+  if (algorithm.name.starts_with("deepep-low-latency"))
+    return Bytes(2 * message * tokens * (1 + experts));
   // Received rows when every token of every rank came here is the bound nobody allocates; the mean
   // twice over is.
   const std::int64_t copies =

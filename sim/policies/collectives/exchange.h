@@ -54,15 +54,18 @@ struct Exchange {
   int experts = 0;
   int device_sms = 0;
   int communication_sms = 0;
+  int tensor_parallel = 1;  // devices [i * tp, (i + 1) * tp) are a tensor-parallel group
 };
 
 // Called with every device-to-device leg and its payload: fills the traffic table and the link
 // loads.
 using TrafficSink = std::function<void(DeviceId source, DeviceId destination, Bytes bytes)>;
 
-using ExchangeBody = void(const Exchange&, const StartupCost&, ClusterNetwork&, const TrafficSink&,
-                          CollectiveBody&);
-ExchangeBody pairwise_per_row, pairwise_per_rank, forward_per_node;
+// One file each; they speak through exchange_legs.h.
+class ExchangeLegs;
+using ExchangeSpeaker = void(const Exchange&, const StartupCost&, ExchangeLegs&);
+ExchangeSpeaker pairwise_per_row, pairwise_per_row_over_nics, pairwise_per_rank, forward_per_node,
+    two_dimensional, gather_per_node_pair, tensor_coordinated, pipe_inside_beside_outside;
 
 struct ExchangeAlgorithm {
   std::string_view name;
@@ -71,8 +74,13 @@ struct ExchangeAlgorithm {
   int communication_sms;      // held while it runs, unless the scenario says otherwise; 0: none
   std::int64_t header_bytes;  // per dispatched copy
   bool distinct_copies;  // sends a token once per rank or node: needs the choices of each token
-  ExchangeBody* make;
-  std::string_view buffers;  // what its communication buffers hold; see buffer_bytes()
+  ExchangeSpeaker* speak;
+  std::string_view buffers;        // what its communication buffers hold; see buffer_bytes()
+  std::string_view built_of = "";  // whose constants start its stages when it has none of its own
+
+  // Fills the body's start-ups, stages and transfers; body.start is the caller's.
+  void make(const Exchange& exchange, const StartupCost& cost, ClusterNetwork& network,
+            const TrafficSink& sink, CollectiveBody& body) const;
 };
 
 inline constexpr std::array kExchangeAlgorithms{
@@ -90,9 +98,34 @@ inline constexpr std::array kExchangeAlgorithms{
                       "NVLink (DeepEP prefill)",
                       StartRule::kOneSided, 20, 0, true, &forward_per_node,
                       "staging of copies sent and received"},
+    ExchangeAlgorithm{"deepep-low-latency-no-nvlink",
+                      "direct one-sided writes through the NICs, inside a node too (the first "
+                      "release of DeepEP's decode kernels)",
+                      StartRule::kOneSided, 0, 16, false, &pairwise_per_row_over_nics,
+                      "two sets of (experts + 1) x tokens messages", "deepep-low-latency"},
     ExchangeAlgorithm{"nvlink-one-sided",
                       "direct one-sided stores, one copy per (token, rank) (NVLink domains)",
                       StartRule::kOneSided, 0, 0, true, &pairwise_per_rank, "tokens of every rank"},
+    ExchangeAlgorithm{"2dh",
+                      "copy, exchange inside the node, copy, exchange between equal local ranks; "
+                      "per (token, expert) (Tutel)",
+                      StartRule::kRendezvous, 0, 0, false, &two_dimensional,
+                      "rows sent and received", "nccl"},
+    ExchangeAlgorithm{"hierarchical",
+                      "gather inside the node, one message per pair of nodes, scatter; per "
+                      "(token, expert) (HetuMoE)",
+                      StartRule::kRendezvous, 0, 0, false, &gather_per_node_pair,
+                      "rows sent and received", "nccl"},
+    ExchangeAlgorithm{"hierarchical-tp",
+                      "exchange between equal ranks of the tensor-parallel groups, then all-gather "
+                      "inside them (DeepSpeed-MoE)",
+                      StartRule::kRendezvous, 0, 0, false, &tensor_coordinated,
+                      "rows sent and received", "nccl"},
+    ExchangeAlgorithm{"pipe-a2a",
+                      "one peer after another, those inside the node beside those outside "
+                      "(ScheMoE)",
+                      StartRule::kRendezvous, 0, 0, false, &pipe_inside_beside_outside,
+                      "rows sent and received", "nccl"},
 };
 
 // Throws Error with the nearest name when there is none.
@@ -112,6 +145,15 @@ Bytes buffer_bytes(const ExchangeAlgorithm& algorithm, int experts, int ranks, s
 // What is used when the cluster has no constants for an algorithm: no start-up, line rate, the
 // links' own latency.
 const StartupCost& assumed_startup();
+
+// The constants of an algorithm on this cluster: its own; else those of what it is built of,
+// labelled assumed; else assumed_startup().
+struct ExchangeCosts {
+  StartupCost dispatch;
+  StartupCost combine;
+};
+ExchangeCosts exchange_costs(const Cluster& cluster, const ExchangeAlgorithm& algorithm, int nodes,
+                             std::string_view library = {});
 
 // The size exchange before a dropless dispatch, a kernel of its own: notify + notify_per_doubling *
 // log2(nodes).
