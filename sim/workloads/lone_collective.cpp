@@ -130,9 +130,9 @@ LoneResult LoneNetwork::run(const LoneOperation& operation) {
     }),
                 "a link of the route has no capacity; see `simulate cluster show`");
   }
-  for (std::size_t r = 0; r < ranks; ++r)
-    result.mean_s += to_seconds(result.end[r] - result.begin[r]);
-  result.mean_s /= static_cast<double>(ranks);
+  Duration sum{0};
+  for (std::size_t r = 0; r < ranks; ++r) sum += result.end[r] - result.begin[r];
+  result.mean_s = to_seconds(sum) / static_cast<double>(ranks);
   result.link_bytes = network.link_payload();
   find_busiest(cluster_, result);
   result.transfers = graph.network().transfers_started();

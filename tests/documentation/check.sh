@@ -20,5 +20,5 @@ while IFS= read -r line; do
   fi
   count=$((count + 1))
 done < <(sed -n '/^```console$/,/^```$/s/^\$ \(\(simulate\|printf\) .*\)$/\1/p' "$readme")
-[ "$count" -ge 5 ] || { echo "only $count commands found in the README"; exit 1; }
+[ "$count" -ge 1 ] || { echo "no command found in the README"; exit 1; }
 echo "$count commands of the README run"

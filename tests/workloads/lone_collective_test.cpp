@@ -66,7 +66,7 @@ class LoneTest : public ::testing::Test {
 // over the fabric; the last of it, cross-rail, starts after 1 + 0.5 + 0.5 + 1 = 3 us. Both shares
 // of a NIC run from 3 us on at 5 GB/s each; the same-rail one started after 2 us and had the NIC
 // for 1 us alone (10 kB).
-TEST_F(LoneTest, all_to_all_by_hand) {
+TEST_F(LoneTest, AllToAllByHand) {
   const CollectiveAnswer answer = predictor_.predict(all_to_all(4'000'000));
   EXPECT_EQ(answer.run.time, us(202));  // 2 us of latency, then the NIC is busy for 200 us
   EXPECT_THAT(answer.run.end, ElementsAre(us(202), us(202), us(202), us(202)));
@@ -82,7 +82,7 @@ TEST_F(LoneTest, all_to_all_by_hand) {
 
 // Ring: every rank passes 3/4 of 4 MB on; the rings's hop over the NIC takes 300 us after 3 steps
 // of its latency: gpu1 of node 0 to gpu0 of node 1 crosses rails, 3 us a step.
-TEST_F(LoneTest, all_gather_by_hand) {
+TEST_F(LoneTest, AllGatherByHand) {
   CollectiveQuestion question = all_to_all(4'000'000);
   question.operation = "all-gather";
   question.algorithm = "nccl-ring";
@@ -92,7 +92,7 @@ TEST_F(LoneTest, all_gather_by_hand) {
 }
 
 // Every token goes to every rank (top-4 of 4 experts), 2 kB a copy: 100 tokens are 200 kB to each.
-TEST_F(LoneTest, dispatch_by_hand) {
+TEST_F(LoneTest, DispatchByHand) {
   const ExchangeAnswer answer = predictor_.predict(dispatch("nvlink-one-sided", 100));
   EXPECT_EQ(answer.bytes_per_copy, Bytes(2000));
   EXPECT_EQ(answer.run.time, us(42));  // 2 us, then 400 kB through a NIC
@@ -103,7 +103,7 @@ TEST_F(LoneTest, dispatch_by_hand) {
 }
 
 // Once per node: 200 kB through a NIC after 2 us, and 0.2 us of forwarding.
-TEST_F(LoneTest, dispatch_once_per_node_by_hand) {
+TEST_F(LoneTest, DispatchOncePerNodeByHand) {
   const ExchangeAnswer answer = predictor_.predict([&] {
     ExchangeQuestion question = dispatch("deepep-normal", 100);
     question.communication_sms = 2;
@@ -115,7 +115,7 @@ TEST_F(LoneTest, dispatch_once_per_node_by_hand) {
 
 // gpu1 of node 0 comes 50 us late. Its NIC then has 200 us of work; in the first of them (from 52
 // us) only the same-rail part has begun, at the 5 GB/s that its receiver shares: 0.5 us are lost.
-TEST_F(LoneTest, one_rank_late) {
+TEST_F(LoneTest, OneRankLate) {
   CollectiveQuestion question = all_to_all(4'000'000);
   question.arrivals = {us(0), us(50), us(0), us(0)};
   const LoneResult late = predictor_.predict(question).run;
@@ -126,7 +126,7 @@ TEST_F(LoneTest, one_rank_late) {
   EXPECT_EQ(causes.arrival + causes.startup + causes.network + causes.congestion, late.time);
 }
 
-TEST_F(LoneTest, an_answer_does_not_depend_on_what_was_asked_before) {
+TEST_F(LoneTest, AnAnswerDoesNotDependOnWhatWasAskedBefore) {
   const LoneResult first = predictor_.predict(dispatch("deepep-low-latency", 37)).run;
   predictor_.predict(all_to_all(123'457));
   ExchangeQuestion other = dispatch("deepep-low-latency", 38);
@@ -137,7 +137,7 @@ TEST_F(LoneTest, an_answer_does_not_depend_on_what_was_asked_before) {
   EXPECT_EQ(again.link_bytes, first.link_bytes);
 }
 
-TEST_F(LoneTest, ranks_spread_over_the_nodes) {
+TEST_F(LoneTest, RanksSpreadOverTheNodes) {
   const std::vector<DeviceId> two = spread_ranks(cluster_, 2, 2);
   EXPECT_THAT(two, ElementsAre(DeviceId(0), DeviceId(2)));
   EXPECT_THAT(nodes_of_ranks(cluster_, two), ElementsAre(0, 1));

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sim/app/catalog.h"
+#include "sim/app/cluster_choice.h"
 #include "sim/app/commands/commands.h"
 #include "topologies/cluster_summary.h"
 
@@ -17,26 +18,9 @@ struct ShowArguments {
   bool json = false;
 };
 
-// Mistakes stand where the user typed them: the cluster's name, or --set of one of its keys.
-std::vector<Mistake> as_typed(std::vector<Mistake> mistakes) {
-  const std::string prefix = "--set cluster.";
-  for (Mistake& mistake : mistakes) {
-    std::string& file = mistake.place.file;
-    if (file.rfind(prefix, 0) != 0) continue;
-    file = file == prefix + "use" ? "" : "--set " + file.substr(prefix.size());
-  }
-  return mistakes;
-}
-
 void show(const ShowArguments& arguments) {
   const Catalog catalog;
-  const std::unique_ptr<YamlDocument> document = YamlDocument::parse("cluster: {}", "cluster");
-  document->set("cluster.use=" + arguments.cluster);
-  for (const std::string& assignment : arguments.set) document->set("cluster." + assignment);
-  Mistakes mistakes;
-  YamlMap root(document->root(), "the command line", mistakes);
-  const Cluster cluster = read_cluster(root.child("cluster"), catalog.cluster_lookup(), mistakes);
-  if (!mistakes.empty()) throw Error(as_typed(mistakes.list()));
+  const Cluster cluster = choose_cluster(catalog, arguments.cluster, arguments.set);
   if (!arguments.json) {
     std::cout << describe(cluster);
     return;

@@ -11,10 +11,18 @@ namespace sim {
 
 using AttachCommand = void(CLI::App& app);
 AttachCommand attach_run, attach_check, attach_query, attach_list, attach_trace, attach_model,
-    attach_cluster, attach_flows;
+    attach_cluster, attach_flows, attach_collective;
 
-inline constexpr std::array<AttachCommand*, 8> kCommands = {
-    &attach_run,   &attach_check, &attach_query,   &attach_list,
-    &attach_trace, &attach_model, &attach_cluster, &attach_flows};
+inline constexpr auto kCommands = std::to_array<AttachCommand*>({
+    &attach_run,
+    &attach_check,
+    &attach_query,
+    &attach_list,
+    &attach_trace,
+    &attach_model,
+    &attach_cluster,
+    &attach_flows,
+    &attach_collective,
+});
 
 }  // namespace sim
