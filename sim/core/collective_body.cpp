@@ -8,6 +8,42 @@
 #include "sim/core/task_graph.h"
 
 namespace sim {
+namespace {
+
+// Bytes per resource, and the longest time that one of them takes.
+class LoadSum {
+ public:
+  // `scratch`: all zero, and left so.
+  LoadSum(const FluidNetwork& network, std::vector<double>& scratch)
+      : network_(network), load_(scratch) {
+    load_.resize(network.resource_count(), 0);
+  }
+  void add(std::span<const ResourceUse> uses, Bytes bytes) {
+    for (const ResourceUse& use : uses) {
+      double& load = load_[use.resource.index()];
+      if (load == 0) touched_.push_back(use.resource);
+      load += use.multiplier * static_cast<double>(bytes.count());
+    }
+  }
+  // A resource without capacity counts for nothing: what it carries never ends anyway.
+  double take_seconds() {
+    double seconds = 0;
+    for (const ResourceId r : touched_) {
+      const double capacity = network_.capacity(r).count();
+      if (capacity > 0) seconds = std::max(seconds, load_[r.index()] / capacity);
+      load_[r.index()] = 0;
+    }
+    touched_.clear();
+    return seconds;
+  }
+
+ private:
+  const FluidNetwork& network_;
+  std::vector<double>& load_;
+  std::vector<ResourceId> touched_;
+};
+
+}  // namespace
 
 void CollectiveBody::add(std::span<const std::int32_t> senders,
                          std::span<const std::int32_t> receivers, Bytes bytes, Duration latency,
@@ -44,11 +80,17 @@ void TaskGraph::fill_body(Collective& collective) {
   const CollectiveBody& body = collective.body;
   const std::size_t parts = collective.parts.size();
   const std::size_t stages = body.stage_count();
+  collective.bound_s = bound_seconds(body);
+  collective.capacity_changes = network_.capacity_changes();
   SIM_CHECK(body.startup.size() == parts, "a collective's body has a start-up per part");
   SIM_CHECK(parts * stages < std::size_t{1} << 30, "stages of parts can be counted");
   collective.stage_count = static_cast<std::int32_t>(stages);
   collective.stages.assign(parts * stages, {});
   for (PartState& part : collective.parts) part.stages_left = collective.stage_count;
+  if (body.ports) {
+    fill_ports(collective);
+    return;
+  }
   collective.transfers.resize(body.transfers.size());
   collective.begin.assign(2 * parts * stages + 1, 0);
   // The group of a party: 2 slot for what it sends in this stage, 2 slot + 1 for what it receives.
@@ -88,6 +130,43 @@ void TaskGraph::fill_body(Collective& collective) {
   compute_alone(collective);
 }
 
+void TaskGraph::fill_ports(Collective& collective) {
+  const CollectiveBody& body = collective.body;
+  SIM_CHECK(body.transfers.empty() && body.stages.empty(), "ports stand in place of transfers");
+  SIM_CHECK(body.ports->parts() == collective.parts.size(), "a part has its ports");
+  const auto slot = static_cast<std::uint64_t>(static_cast<std::uint32_t>(
+      tasks_[static_cast<std::size_t>(collective.parts.front().task)].collective));
+  collective.port_run =
+      std::make_unique<PortRun>(*body.ports, body.start, loop_, network_, slot << 32);
+  LoadSum sum(network_, load_scratch_);
+  for (std::size_t p = 0; p < collective.parts.size(); ++p) {
+    for (std::size_t q = 4 * p; q < 4 * p + 4; ++q) {
+      const PortBody::Port& port = body.ports->ports[q];
+      sum.add(std::span(body.ports->uses).subspan(port.uses_begin, port.uses_end - port.uses_begin),
+              port.bytes);
+    }
+    collective.stages[p].alone = body.ports->latency[p] + duration_from_seconds(sum.take_seconds());
+  }
+}
+
+// No network can be faster: the longest time that one resource needs for all that the body puts on
+// it.
+double TaskGraph::bound_seconds(const CollectiveBody& body) {
+  LoadSum sum(network_, load_scratch_);
+  for (const CollectiveBody::Transfer& transfer : body.transfers) {
+    sum.add(std::span(body.uses).subspan(transfer.uses_begin,
+                                         transfer.uses_end - transfer.uses_begin),
+            transfer.bytes);
+  }
+  if (body.ports) {
+    for (const PortBody::Port& port : body.ports->ports) {
+      sum.add(std::span(body.ports->uses).subspan(port.uses_begin, port.uses_end - port.uses_begin),
+              port.bytes);
+    }
+  }
+  return sum.take_seconds();
+}
+
 // Who waits for which stage: the same for every part.
 void TaskGraph::link_stages(Collective& collective) {
   const std::vector<CollectiveBody::Stage>& stages = collective.body.stages;
@@ -107,27 +186,17 @@ void TaskGraph::link_stages(Collective& collective) {
 // themselves.
 void TaskGraph::compute_alone(Collective& collective) {
   const CollectiveBody& body = collective.body;
-  load_scratch_.resize(network_.resource_count(), 0);
-  std::vector<std::uint32_t> touched;
+  LoadSum sum(network_, load_scratch_);
   for (std::size_t slot = 0; slot < collective.stages.size(); ++slot) {
     Duration latency{0};
-    touched.clear();
     for (std::uint32_t i = collective.begin[2 * slot]; i < collective.begin[2 * slot + 2]; ++i) {
       const CollectiveBody::Transfer& transfer = body.transfers[collective.by_part[i]];
       latency = std::max(latency, transfer.latency);
-      for (std::uint32_t u = transfer.uses_begin; u < transfer.uses_end; ++u) {
-        const std::size_t r = body.uses[u].resource.index();
-        if (load_scratch_[r] == 0) touched.push_back(static_cast<std::uint32_t>(r));
-        load_scratch_[r] += body.uses[u].multiplier * static_cast<double>(transfer.bytes.count());
-      }
+      sum.add(std::span(body.uses).subspan(transfer.uses_begin,
+                                           transfer.uses_end - transfer.uses_begin),
+              transfer.bytes);
     }
-    double seconds = 0;
-    for (const std::uint32_t r : touched) {
-      const double capacity = network_.capacity(ResourceId(r)).count();
-      if (capacity > 0) seconds = std::max(seconds, load_scratch_[r] / capacity);
-      load_scratch_[r] = 0;
-    }
-    collective.stages[slot].alone = latency + duration_from_seconds(seconds);
+    collective.stages[slot].alone = latency + duration_from_seconds(sum.take_seconds());
   }
 }
 

@@ -9,10 +9,12 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "sim/core/fluid_network.h"
+#include "sim/core/port_body.h"
 #include "sim/core/units.h"
 
 namespace sim {
@@ -49,6 +51,7 @@ struct CollectiveBody {
   std::vector<Transfer> transfers;
   std::vector<std::int32_t> parties;
   std::vector<ResourceUse> uses;
+  std::optional<PortBody> ports;  // in place of transfers and stages
 
   void add(std::span<const std::int32_t> senders, std::span<const std::int32_t> receivers,
            Bytes bytes, Duration latency, std::span<const ResourceUse> path, StageId stage = 0);

@@ -120,6 +120,12 @@ void TaskGraph::open_stage(std::int32_t c, std::int32_t slot) {
   StageState& state = collective.stages[static_cast<std::size_t>(slot)];
   state.open = true;
   state.opened_at = loop_.now();
+  if (!collective.first_open) collective.first_open = loop_.now();
+  if (collective.port_run) {
+    collective.port_run->reach(slot);
+    ports_served(c);
+    return;
+  }
   const std::size_t group = static_cast<std::size_t>(slot) * 2;
   const std::uint32_t end =
       collective.begin[group + (collective.body.start == StartRule::kRendezvous ? 2 : 1)];
@@ -153,6 +159,11 @@ void TaskGraph::transfer_ended(std::uint64_t tag) {
   const std::int32_t c = static_cast<std::int32_t>(tag >> 32);
   const std::uint32_t t = static_cast<std::uint32_t>(tag);
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  if (collective.port_run) {
+    collective.port_run->transfer_ended(t);
+    ports_served(c);
+    return;
+  }
   const CollectiveBody::Transfer transfer = collective.body.transfers[t];
   const std::int32_t initiator = collective.transfers[t].initiator;
   for (std::uint32_t i = transfer.parties_begin; i < transfer.parties_end; ++i) {
@@ -161,6 +172,13 @@ void TaskGraph::transfer_ended(std::uint64_t tag) {
     StageState& state = collective.stages[static_cast<std::size_t>(slot)];
     if (--state.outstanding == 0 && state.open) stage_served(c, slot, initiator);
   }
+}
+
+// The last of them ends the collective, and with it the run they were taken from.
+void TaskGraph::ports_served(std::int32_t c) {
+  const std::vector<PortRun::Served> parts =
+      collectives_[static_cast<std::size_t>(c)]->port_run->take_served();
+  for (const PortRun::Served& each : parts) stage_served(c, each.part, each.initiator);
 }
 
 // A part is done with a stage: the ones after it may open. `initiator`: slot of the stage whose
@@ -213,6 +231,16 @@ CauseVector TaskGraph::path_to_now(const StageState& initiator, const StageState
   return causes;
 }
 
+// Called when the last part ends: the exchange was not faster than its bytes over the tightest
+// resource.
+void TaskGraph::certify(const Collective& collective) {
+  const Duration elapsed = loop_.now() - *collective.first_open;
+  SIM_CHECK(collective.capacity_changes != network_.capacity_changes() ||
+                to_seconds(elapsed) >= collective.bound_s * (1 - 1e-9) - 2e-12,
+            "a collective is not faster than its bytes over the tightest resource");
+  observer_.on_collective({collective.tag, elapsed, collective.bound_s});
+}
+
 // `initiator`: the stage whose opening started the transfer that ended last, or `slot` itself.
 void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiator, EndedBy by) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
@@ -237,8 +265,10 @@ void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiat
   const std::int32_t index = part.task;
   const bool last = --collective.parts_left == 0;
   if (last) {
+    certify(collective);
     for (const StageState& each : collective.stages) free_release(each.release);
     collective.live = false;
+    collective.port_run = nullptr;
     collective.body = CollectiveBody{};
     free_collectives_.push_back(c);
   }

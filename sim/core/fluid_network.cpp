@@ -23,6 +23,7 @@ ResourceId FluidNetwork::add_resource(Bandwidth capacity) {
 
 void FluidNetwork::set_capacity(ResourceId resource, Bandwidth capacity) {
   advance_to_now();
+  ++capacity_changes_;
   solver_.set_capacity(resource, capacity.count() / kPsPerSecond, offset());
   request_settle();
 }

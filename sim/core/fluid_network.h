@@ -31,6 +31,7 @@ class FluidNetwork {
   ResourceId add_resource(Bandwidth capacity);
   void set_capacity(ResourceId resource, Bandwidth capacity);  // from now on; zero starves
   Bandwidth capacity(ResourceId resource) const;
+  std::uint64_t capacity_changes() const { return capacity_changes_; }
   std::size_t resource_count() const { return solver_.resource_count(); }
 
   struct Options {
@@ -79,6 +80,7 @@ class FluidNetwork {
   bool settle_requested_ = false;
   bool delivery_requested_ = false;
   std::uint64_t started_ = 0;
+  std::uint64_t capacity_changes_ = 0;
 };
 
 }  // namespace sim

@@ -42,6 +42,14 @@ struct PartSpan {
   Duration wait_peer{};  // how long that was
 };
 
+// A collective as a whole: from when its first part was past its start-up to its last end, and what
+// no network could beat: its bytes over the tightest resource (links, cuts, copying SMs, memory).
+struct CollectiveSpan {
+  TaskTag tag;
+  Duration elapsed{};
+  double bound_s = 0;
+};
+
 // A compute stream with nothing to run: what released its next task, and whom it waited for.
 enum class WaitCause : std::uint8_t { kPeer, kNetwork, kLaunch, kOther, kIdleEnd };
 
@@ -59,6 +67,7 @@ class Observer {
   virtual ~Observer() = default;
   virtual void on_task(const TaskSpan&) {}
   virtual void on_part(const PartSpan&) {}
+  virtual void on_collective(const CollectiveSpan&) {}
   virtual void on_wait(const StreamWait&) {}
 };
 

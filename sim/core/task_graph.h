@@ -18,6 +18,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "sim/core/fluid_network.h"
 #include "sim/core/held_resource.h"
 #include "sim/core/observer.h"
+#include "sim/core/port_run.h"
 
 namespace sim {
 
@@ -169,6 +171,10 @@ class TaskGraph {
     // those it receives by_part[begin[2i + 1], begin[2i + 2]).
     std::vector<std::uint32_t> by_part;
     std::vector<std::uint32_t> begin;
+    std::unique_ptr<PortRun> port_run;  // of a body with ports
+    double bound_s = 0;                 // its bytes over the tightest resource
+    std::uint64_t capacity_changes = 0;  // of the network when the bound was taken
+    std::optional<Time> first_open;
     std::int32_t parts_left = 0;
     bool filled = false;
     bool live = false;
@@ -188,6 +194,8 @@ class TaskGraph {
   void enter_part(std::int32_t task);
   void fill_body(Collective& collective);
   static void link_stages(Collective& collective);
+  void fill_ports(Collective& collective);
+  double bound_seconds(const CollectiveBody& body);
   void compute_alone(Collective& collective);
   void part_ready(std::int32_t collective, std::int32_t part);
   void delay_stage(std::int32_t collective, std::int32_t slot);
@@ -196,9 +204,11 @@ class TaskGraph {
   void launch_transfer(std::int32_t collective, std::uint32_t transfer);
   void transfer_ended(std::uint64_t tag);
   void stage_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
+  void ports_served(std::int32_t collective);
   void part_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
   CauseVector path_to_now(const StageState& initiator, const StageState& served,
                           CauseId rest) const;
+  void certify(const Collective& collective);
   enum class EndedBy : std::uint8_t { kTransfers, kFloor };
   void end_part(std::int32_t collective, std::int32_t slot, std::int32_t initiator, EndedBy by);
 

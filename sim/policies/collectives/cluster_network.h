@@ -32,6 +32,7 @@ class ClusterNetwork {
   static constexpr double kCopyUnitsPerSecond = 1e9;
 
   const Cluster& cluster() const { return cluster_; }
+  FluidNetwork& fluid() { return network_; }
   NodeId node_of(DeviceId device) const { return cluster_.devices[device.index()].node; }
   bool same_scale_up(DeviceId a, DeviceId b) const {
     return cluster_.devices[a.index()].scale_up_domain ==

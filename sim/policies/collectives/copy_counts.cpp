@@ -4,9 +4,7 @@
 #include "sim/policies/collectives/exchange.h"
 
 namespace sim {
-namespace {
 
-// Expected distinct tokens behind `rows` rows of `tokens` tokens with top_k choices each.
 std::int64_t expected_distinct(std::int64_t rows, std::int64_t tokens, int top_k) {
   if (tokens == 0 || rows == 0) return 0;
   const double share = static_cast<double>(rows) / (static_cast<double>(tokens) * top_k);
@@ -14,8 +12,6 @@ std::int64_t expected_distinct(std::int64_t rows, std::int64_t tokens, int top_k
       static_cast<double>(tokens) * (1 - std::pow(1 - std::min(1.0, share), top_k));
   return std::clamp<std::int64_t>(std::llround(distinct), 1, std::min(rows, tokens));
 }
-
-}  // namespace
 
 void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
                   const ExpertPlacement& placement, std::span<const int> node_of_rank, int top_k,

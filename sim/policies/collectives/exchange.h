@@ -38,6 +38,9 @@ struct CopyCounts {
   bool estimated = false;  // distinct copies are expectations: the routing has counts only
 };
 
+// Expected distinct tokens behind `rows` rows of `tokens` tokens with top_k choices each.
+std::int64_t expected_distinct(std::int64_t rows, std::int64_t tokens, int top_k);
+
 // `node_of_rank`: 0..nodes-1 per rank. With count routing the distinct copies are T * (1 - (1 -
 // c/(T k))^k), rounded, for c rows of T tokens with top-k: draws with replacement, so a slight
 // underestimate.

@@ -124,6 +124,7 @@ bool LevelFinder::leaves() {
   std::set<VertexId> all_spines;
   for (const VertexId leaf : leaf_switches_) {
     PortLevels::Leaf cut;
+    cut.name = name(leaf);
     std::set<VertexId> up, down;
     for (const LinkId id : out_[leaf.index()]) {
       if (is_device(link(id).to)) continue;

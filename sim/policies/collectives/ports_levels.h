@@ -20,6 +20,7 @@ struct PortLevels {
     LinkId down;
   };
   struct Leaf {
+    std::string name;
     std::vector<LinkId> up;  // to all spines
     std::vector<LinkId> down;
   };

@@ -1,6 +1,6 @@
-// A collective at port granularity: per part one send and one receive, instead of a transfer per
-// pair of parts. Memory and work grow with the pairs that exchange anything (a few bytes and a few
-// additions each), the solver sees two transfers per part.
+// A collective at port granularity: per part a send and a receive over its scale-up port and over
+// its NIC, instead of a transfer per pair of parts. The solver sees four transfers per part; memory
+// and work grow with the pairs that exchange anything, a few bytes and a few additions each.
 //
 // What is kept of a pair (s, d): d receives its bytes no earlier than s may send them, and neither
 // of the two is done before the other's port has come to this pair:
@@ -8,8 +8,9 @@
 //     receive as its senders are. Rendezvous: both when both parts were reached.
 //   - A port serves its pairs at equal rates, as max-min sharing does when nothing else limits them:
 //     a pair of b bytes is through when the port has moved the sum over its pairs of min(b, bytes).
-//     That is looked at in kSizeClasses classes of pair sizes, rounded up to the class.
-//   - A part ends when its own send and receive have ended and each of its pairs is through at the
+//     That is looked at in kSizeClasses classes of pair sizes, each at the mean of its pairs. Beside
+//     other traffic a port weighs as much as the pairs that are not through.
+//   - A part ends when its own sends and receives have ended and each of its pairs is through at the
 //     other side's port too.
 // What is lost: a receive does not slow down the sends that feed it (nor the other way round) while
 // they run, only when they end. The error is measured: sim/policies/collectives/fidelity.md.
@@ -25,47 +26,14 @@
 #include "sim/core/collective_body.h"
 #include "sim/core/event_loop.h"
 #include "sim/core/fluid_network.h"
-#include "sim/core/units.h"
+#include "sim/core/port_body.h"
 
 namespace sim {
-
-// Who exchanges with whom, grouped by one side.
-struct PortPairs {
-  struct Pair {
-    std::int32_t part;    // of the other side
-    std::uint32_t units;  // of PortBody::unit bytes
-  };
-  std::vector<std::uint32_t> begin;  // parts + 1
-  std::vector<Pair> pairs;
-
-  std::span<const Pair> of(std::size_t part) const {
-    return {pairs.data() + begin[part], pairs.data() + begin[part + 1]};
-  }
-};
-
-// The same pairs grouped by the other side, in O(pairs). Parts of a group ascend.
-PortPairs transposed(const PortPairs& pairs, std::size_t parts);
-
-struct PortBody {
-  struct Port {
-    Bytes bytes;  // zero: nothing to do
-    std::uint32_t uses_begin = 0;
-    std::uint32_t uses_end = 0;
-  };
-  // REQUIRES: a port's bytes are unit * the units of its pairs, a send's at least that (the rest
-  // stays inside the part). No part is paired with itself.
-  std::vector<Port> ports;  // part p: its send 2p, its receive 2p + 1
-  std::vector<Duration> latency;  // per part: from when it was reached to its first byte
-  std::vector<ResourceUse> uses;
-  Bytes unit;
-  const PortPairs* by_sender = nullptr;  // outlive the body
-  const PortPairs* by_receiver = nullptr;
-};
 
 class PortRun {
  public:
   static constexpr int kWaves = 16;
-  static constexpr int kSizeClasses = 4;
+  static constexpr int kSizeClasses = 8;
 
   // Keeps references. A transfer of port q is started with the tag `tag_base` + q.
   PortRun(const PortBody& body, StartRule start, EventLoop& loop, FluidNetwork& network,
@@ -89,9 +57,10 @@ class PortRun {
     std::int64_t done = 0;
     std::int64_t flying = 0;
     std::int32_t initiator = -1;
-    std::int32_t size_class = 0;                // the first one that is not through
-    std::uint32_t largest[kSizeClasses] = {};   // pair of a class, units
-    std::int64_t through[kSizeClasses] = {};    // bytes moved when a class is
+    std::int32_t size_class = 0;                  // the first one that is not through
+    std::uint32_t largest[kSizeClasses] = {};     // pair of a class, units
+    float active[kSizeClasses + 1] = {};          // share of the pairs in this class and above
+    std::int64_t through[kSizeClasses + 1] = {};  // bytes moved when a class is, and all
   };
   struct Part {
     std::int64_t outstanding = 0;  // its ports, and its pairs at the other side
@@ -99,11 +68,12 @@ class PortRun {
     bool open = false;  // reached, and its latency has passed
   };
   std::span<const PortPairs::Pair> pairs_of(std::size_t port) const {
-    return (port % 2 == 0 ? body_.by_sender : body_.by_receiver)->of(port / 2);
+    return (port % 2 == 0 ? body_.by_sender : body_.by_receiver).of(port / 2);
   }
   void prepare(std::size_t port);
   void set_classes(std::size_t port, std::int64_t units);
   void open(std::int32_t part);
+  void open_endpoint(std::size_t endpoint, std::int32_t part);
   void supply(std::size_t port, std::int64_t bytes, std::int32_t initiator);
   void advance(std::size_t port);
   void pass_classes(std::size_t port);
