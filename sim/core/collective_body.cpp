@@ -154,9 +154,9 @@ void TaskGraph::fill_ports(Collective& collective) {
 double TaskGraph::bound_seconds(const CollectiveBody& body) {
   LoadSum sum(network_, load_scratch_);
   for (const CollectiveBody::Transfer& transfer : body.transfers) {
-    sum.add(std::span(body.uses).subspan(transfer.uses_begin,
-                                         transfer.uses_end - transfer.uses_begin),
-            transfer.bytes);
+    sum.add(
+        std::span(body.uses).subspan(transfer.uses_begin, transfer.uses_end - transfer.uses_begin),
+        transfer.bytes);
   }
   if (body.ports) {
     for (const PortBody::Port& port : body.ports->ports) {

@@ -32,8 +32,8 @@ struct PortPairs {
 PortPairs transposed(const PortPairs& pairs);
 
 struct PortBody {
-  // REQUIRES: bytes are unit * the units of its pairs and, of a send, what stays inside the part. No
-  // part is paired with itself.
+  // REQUIRES: bytes are unit * the units of its pairs and, of a send, what stays inside the part.
+  // No part is paired with itself.
   struct Port {
     Bytes bytes;       // zero: nothing to do
     double flows = 0;  // transfers between single pairs that it stands for: its share weight

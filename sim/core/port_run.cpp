@@ -36,8 +36,8 @@ PortPairs transposed(const PortPairs& pairs) {
   std::vector<std::uint32_t> next(result.begin.begin(), result.begin.end() - 1);
   for (std::size_t e = 0; e < endpoints; ++e) {
     for (const PortPairs::Pair& pair : pairs.of(e)) {
-      result.pairs[next[static_cast<std::size_t>(pair.other)]++] = {
-          static_cast<std::int32_t>(e), pair.units_there, pair.units};
+      result.pairs[next[static_cast<std::size_t>(pair.other)]++] = {static_cast<std::int32_t>(e),
+                                                                    pair.units_there, pair.units};
     }
   }
   return result;
@@ -196,9 +196,8 @@ void PortRun::advance(std::size_t q) {
   FluidNetwork::Options options;
   options.weight = given.flows * static_cast<double>(port.active[next]) *
                    static_cast<double>(port.available) / static_cast<double>(port.total);
-  network_.start(
-      std::span(body_.uses).subspan(given.uses_begin, given.uses_end - given.uses_begin),
-      Bytes(port.flying), tag_base_ + q, options);
+  network_.start(std::span(body_.uses).subspan(given.uses_begin, given.uses_end - given.uses_begin),
+                 Bytes(port.flying), tag_base_ + q, options);
 }
 
 void PortRun::transfer_ended(std::uint32_t q) {

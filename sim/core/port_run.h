@@ -6,17 +6,19 @@
 // of the two is done before the other's port has come to this pair:
 //   - A port works on what is available. One-sided: a part's send when the part was reached, a
 //     receive as its senders are. Rendezvous: both when both parts were reached.
-//   - A port serves its pairs at equal rates, as max-min sharing does when nothing else limits them:
+//   - A port serves its pairs at equal rates, as max-min sharing does when nothing else limits
+//   them:
 //     a pair of b bytes is through when the port has moved the sum over its pairs of min(b, bytes).
-//     That is looked at in kSizeClasses classes of pair sizes, each at the mean of its pairs. Beside
-//     other traffic a port weighs as much as the pairs that are not through.
-//   - A part ends when its own sends and receives have ended and each of its pairs is through at the
+//     That is looked at in kSizeClasses classes of pair sizes, each at the mean of its pairs.
+//     Beside other traffic a port weighs as much as the pairs that are not through.
+//   - A part ends when its own sends and receives have ended and each of its pairs is through at
+//   the
 //     other side's port too.
 // What is lost: a receive does not slow down the sends that feed it (nor the other way round) while
 // they run, only when they end. The error is measured: sim/policies/collectives/fidelity.md.
 //
-// So that many staggered senders do not restart every receive one by one, a receive that has run dry
-// waits until 1/kWaves of its bytes are there, or all of them.
+// So that many staggered senders do not restart every receive one by one, a receive that has run
+// dry waits until 1/kWaves of its bytes are there, or all of them.
 #pragma once
 
 #include <cstdint>

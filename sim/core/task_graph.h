@@ -171,8 +171,8 @@ class TaskGraph {
     // those it receives by_part[begin[2i + 1], begin[2i + 2]).
     std::vector<std::uint32_t> by_part;
     std::vector<std::uint32_t> begin;
-    std::unique_ptr<PortRun> port_run;  // of a body with ports
-    double bound_s = 0;                 // its bytes over the tightest resource
+    std::unique_ptr<PortRun> port_run;   // of a body with ports
+    double bound_s = 0;                  // its bytes over the tightest resource
     std::uint64_t capacity_changes = 0;  // of the network when the bound was taken
     std::optional<Time> first_open;
     std::int32_t parts_left = 0;

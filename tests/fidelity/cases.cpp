@@ -103,9 +103,9 @@ void recorded(const std::string& trace, CaseInput& out) {
   RoutingShape shape;
   shape.experts.assign(kLayers, kExperts);
   shape.top_k = kTopKOfModel;
-  const auto source = make_replay(
-      trace, ReplayRule::kSample, shape,
-      std::vector<std::int64_t>(static_cast<std::size_t>(ranks), kTokens), kSeed);
+  const auto source =
+      make_replay(trace, ReplayRule::kSample, shape,
+                  std::vector<std::int64_t>(static_cast<std::size_t>(ranks), kTokens), kSeed);
   draw(*source, ranks / kExperts, kTopKOfModel, out);
 }
 

@@ -78,9 +78,8 @@ class Runner {
       parts.push_back(part);
     }
     const TaskTag tag{0, static_cast<std::int16_t>(number), 0};
-    graph_.add_collective(tag, parts, [this, direction](CollectiveBody& body) {
-      fill(direction, body);
-    });
+    graph_.add_collective(tag, parts,
+                          [this, direction](CollectiveBody& body) { fill(direction, body); });
   }
 
   Ends run() {
@@ -129,9 +128,11 @@ class Runner {
     body.start = algorithm_.start;
     const StartupCost& cost = direction == Direction::kDispatch ? dispatch_cost_ : combine_cost_;
     if (fidelity_ == Fidelity::kPorts) {
-      make_port_body(exchange, copies_, cost, *ports_, [](DeviceId, Bytes, Bytes) {}, body);
+      make_port_body(
+          exchange, copies_, cost, *ports_, [](DeviceId, Bytes, Bytes) {}, body);
     } else {
-      algorithm_.make(exchange, cost, network_, [](DeviceId, DeviceId, Bytes) {}, body);
+      algorithm_.make(
+          exchange, cost, network_, [](DeviceId, DeviceId, Bytes) {}, body);
     }
   }
 
@@ -193,8 +194,9 @@ std::string header_rows() {
 
 std::string table_row(const Case& wanted, const Ends& flows, const Ends& ports) {
   const Difference d = difference(flows, ports);
-  const auto named = std::find_if(std::begin(kPatterns), std::end(kPatterns),
-                                  [&](const NamedPattern& p) { return p.pattern == wanted.pattern; });
+  const auto named =
+      std::find_if(std::begin(kPatterns), std::end(kPatterns),
+                   [&](const NamedPattern& p) { return p.pattern == wanted.pattern; });
   return fmt::format("| {} | {} | {} | {} | {:.1f} | {:.1f} | {:+.1f} % | {:.1f} % | {:.1f} % |\n",
                      named->name, wanted.algorithm, wanted.gpus, wanted.spraying,
                      flows.makespan_s * 1e6, ports.makespan_s * 1e6, d.makespan * 100,

@@ -10,60 +10,70 @@ bool includes_latency(const StartupCost& cost) {
   return cost.base > Duration(0) || cost.wire_base > Duration(0);
 }
 
-double copy_seconds(const Exchange& exchange, const StartupCost& cost, int rank, bool per_row) {
+double copy_seconds(const Exchange& exchange, const StartupCost& cost, int nodes,
+                    const RankCopies& copies, bool per_row) {
   if (!cost.copy_per_sm) return 0;
-  const CopyCounts& copies = *exchange.copies;
-  const std::size_t source = static_cast<std::size_t>(rank);
-  const std::size_t ranks = static_cast<std::size_t>(copies.ranks);
-  const std::size_t nodes = static_cast<std::size_t>(copies.nodes);
-  std::int64_t sent = 0;
-  for (std::size_t d = 0; d < ranks; ++d) {
-    sent += per_row ? copies.rows[source * ranks + d] : copies.rank_copies[source * ranks + d];
-  }
   double sms = exchange.communication_sms;
-  double extra = cost.extra_copies * static_cast<double>(copies.tokens[source]);
+  double extra = cost.extra_copies * copies.tokens;
   if (per_row) {
     const int per_sm =
         (exchange.experts + exchange.device_sms - 1) / std::max(1, exchange.device_sms);
     sms = std::ceil(static_cast<double>(exchange.experts) / std::max(1, per_sm));
     extra = 0;
   } else if (nodes > 1) {
-    extra = 0;
-    for (std::size_t n = 0; n < nodes; ++n)
-      extra += static_cast<double>(copies.node_copies[source * nodes + n]);
+    extra = copies.nodes;
   }
   if (!(sms > 0)) return 0;
   const double per_copy =
       static_cast<double>(exchange.bytes_per_copy.count()) / cost.copy_per_sm->count() +
       to_seconds(cost.per_copy);
-  return ((static_cast<double>(sent) + extra) * per_copy +
-          static_cast<double>(copies.tokens[source]) * to_seconds(cost.per_token)) /
-         sms;
+  return ((copies.sent + extra) * per_copy + copies.tokens * to_seconds(cost.per_token)) / sms;
+}
+
+double copy_seconds(const Exchange& exchange, const StartupCost& cost, int rank, bool per_row) {
+  if (!cost.copy_per_sm) return 0;
+  const CopyCounts& copies = *exchange.copies;
+  const std::size_t source = static_cast<std::size_t>(rank);
+  const std::size_t ranks = static_cast<std::size_t>(copies.ranks);
+  const std::size_t nodes = static_cast<std::size_t>(copies.nodes);
+  RankCopies own;
+  own.tokens = static_cast<double>(copies.tokens[source]);
+  for (std::size_t d = 0; d < ranks; ++d) {
+    own.sent += static_cast<double>(per_row ? copies.rows[source * ranks + d]
+                                            : copies.rank_copies[source * ranks + d]);
+  }
+  for (std::size_t n = 0; n < nodes; ++n)
+    own.nodes += static_cast<double>(copies.node_copies[source * nodes + n]);
+  return copy_seconds(exchange, cost, copies.nodes, own, per_row);
+}
+
+Duration startup_of_rank(const Exchange& exchange, const StartupCost& cost, int nodes,
+                         const RankCopies& copies, CollectiveBody& body) {
+  const Duration start =
+      startup_time(cost, static_cast<int>(exchange.ranks.size()), nodes, exchange.experts,
+                   copies.messages, copies.tokens, exchange.communication_sms);
+  Duration result = start;
+  // A form with a wire base is a floor beside the wire, (start^4 + wire^4)^(1/4); here the later
+  // of the two.
+  if (cost.wire_base > Duration(0)) {
+    result = cost.wire_base;
+    body.least = std::max(body.least, start);
+  }
+  if (exchange.direction == Direction::kDispatch) result += size_exchange_time(cost, nodes);
+  return result;
 }
 
 void set_startup(const Exchange& exchange, const StartupCost& cost,
                  const std::vector<std::int64_t>& copies, CollectiveBody& body) {
   const std::size_t ranks = exchange.ranks.size();
-  const int nodes = exchange.copies->nodes;
   body.startup.resize(ranks);
   for (std::size_t r = 0; r < ranks; ++r) {
-    double messages = 0;
+    RankCopies own;
+    own.tokens = static_cast<double>(exchange.copies->tokens[r]);
     for (std::size_t d = 0; d < ranks; ++d) {
-      if (d != r && copies[r * ranks + d] > 0) ++messages;
+      if (d != r && copies[r * ranks + d] > 0) ++own.messages;
     }
-    const Duration start =
-        startup_time(cost, static_cast<int>(ranks), nodes, exchange.experts, messages,
-                     static_cast<double>(exchange.copies->tokens[r]), exchange.communication_sms);
-    // A form with a wire base is a floor beside the wire, (start^4 + wire^4)^(1/4); here the later
-    // of the two.
-    if (cost.wire_base > Duration(0)) {
-      body.startup[r] = cost.wire_base;
-      body.least = std::max(body.least, start);
-    } else {
-      body.startup[r] = start;
-    }
-    if (exchange.direction == Direction::kDispatch)
-      body.startup[r] += size_exchange_time(cost, nodes);
+    body.startup[r] = startup_of_rank(exchange, cost, exchange.copies->nodes, own, body);
   }
 }
 

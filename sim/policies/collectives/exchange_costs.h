@@ -12,6 +12,19 @@ namespace sim {
 // Fitted constants were fitted to whole operations: the latency of the links is inside them.
 bool includes_latency(const StartupCost& cost);
 
+// What one rank has to send, seen from the tokens it owns.
+struct RankCopies {
+  double sent = 0;      // copies, those for itself included
+  double nodes = 0;     // distinct nodes touched, its own included, summed over tokens
+  double messages = 0;  // other ranks that it sends to
+  double tokens = 0;
+};
+double copy_seconds(const Exchange& exchange, const StartupCost& cost, int nodes,
+                    const RankCopies& copies, bool per_row);
+// The start-up of one rank; raises the body's floor where the form has one.
+Duration startup_of_rank(const Exchange& exchange, const StartupCost& cost, int nodes,
+                         const RankCopies& copies, CollectiveBody& body);
+
 // SM time (seconds) that rank `source` spends on copying its tokens. `per_row`: one copy per
 // (token, expert) on the SMs of the low-latency kernels, else one per rank and node.
 double copy_seconds(const Exchange& exchange, const StartupCost& cost, int source, bool per_row);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sim/core/error.h"
+#include "sim/policies/collectives/exchange_costs.h"
 #include "sim/policies/collectives/ports_plan.h"
 
 namespace sim {
@@ -21,52 +22,14 @@ constexpr std::array kForms = {NamedForm{"nccl", PortForm::kPerRow},
                                NamedForm{"deepep-normal", PortForm::kPerNode},
                                NamedForm{"nvlink-one-sided", PortForm::kPerRank}};
 
-bool includes_latency(const StartupCost& cost) {
-  return cost.base > Duration(0) || cost.wire_base > Duration(0);
-}
-
-double copy_seconds(const Exchange& exchange, const PortCopies& copies, const StartupCost& cost,
-                    std::size_t rank) {
-  if (!cost.copy_per_sm) return 0;
-  std::int64_t sent = copies.own[rank];
-  for (const SparseCopies::Entry& entry : copies.to_ranks.of(rank)) sent += entry.copies;
-  double sms = exchange.communication_sms;
-  double extra = cost.extra_copies * static_cast<double>(copies.tokens[rank]);
-  if (copies.form == PortForm::kPerRow) {
-    const int per_sm =
-        (exchange.experts + exchange.device_sms - 1) / std::max(1, exchange.device_sms);
-    sms = std::ceil(static_cast<double>(exchange.experts) / std::max(1, per_sm));
-    extra = 0;
-  } else if (copies.nodes > 1) {
-    extra = static_cast<double>(copies.node_sum[rank]);
-  }
-  if (!(sms > 0)) return 0;
-  const double per_copy =
-      static_cast<double>(exchange.bytes_per_copy.count()) / cost.copy_per_sm->count() +
-      to_seconds(cost.per_copy);
-  return ((static_cast<double>(sent) + extra) * per_copy +
-          static_cast<double>(copies.tokens[rank]) * to_seconds(cost.per_token)) /
-         sms;
-}
-
-void set_startup(const Exchange& exchange, const PortCopies& copies, const StartupCost& cost,
-                 CollectiveBody& body) {
-  const std::size_t ranks = exchange.ranks.size();
-  body.startup.resize(ranks);
-  for (std::size_t r = 0; r < ranks; ++r) {
-    const Duration start =
-        startup_time(cost, static_cast<int>(ranks), copies.nodes, exchange.experts,
-                     static_cast<double>(copies.to_ranks.of(r).size()),
-                     static_cast<double>(copies.tokens[r]), exchange.communication_sms);
-    if (cost.wire_base > Duration(0)) {
-      body.startup[r] = cost.wire_base;
-      body.least = std::max(body.least, start);
-    } else {
-      body.startup[r] = start;
-    }
-    if (exchange.direction == Direction::kDispatch)
-      body.startup[r] += size_exchange_time(cost, copies.nodes);
-  }
+RankCopies copies_of(const PortCopies& copies, std::size_t rank) {
+  RankCopies own;
+  own.sent = static_cast<double>(copies.own[rank]);
+  for (const SparseCopies::Entry& entry : copies.to_ranks.of(rank)) own.sent += entry.copies;
+  own.nodes = static_cast<double>(copies.node_sum[rank]);
+  own.messages = static_cast<double>(copies.to_ranks.of(rank).size());
+  own.tokens = static_cast<double>(copies.tokens[rank]);
+  return own;
 }
 
 // Puts the ports of a body together, rank by rank.
@@ -117,8 +80,8 @@ void PortWriter::use_cut(PortNetwork::Cut& cut, std::int64_t copies) {
   cut.payload += bytes_of(copies);
 }
 
-// Ends a port: what it used in all becomes bytes per byte of it. Of a transfer that is passed on, the
-// last stops have a share each.
+// Ends a port: what it used in all becomes bytes per byte of it. Of a transfer that is passed on,
+// the last stops have a share each.
 void PortWriter::finish(const PortPairs& pairs, std::size_t endpoint, std::int64_t own) {
   std::int64_t units = own;
   double flows = own > 0 ? 1 : 0;
@@ -161,8 +124,8 @@ void PortWriter::write(std::size_t rank, std::int64_t own, double copy_s, const 
   const double owned = static_cast<double>(crossing[kScaleUpOut] + crossing[kNicOut] + own);
   const auto copy = [&](std::int64_t copies) {
     if (owned > 0) {
-      use(network_.network().copy(device), copy_s * ClusterNetwork::kCopyUnitsPerSecond *
-                                               static_cast<double>(copies) / owned);
+      use(network_.network().copy(device),
+          copy_s * ClusterNetwork::kCopyUnitsPerSecond * static_cast<double>(copies) / owned);
     }
   };
   const std::size_t inside = 2 * rank, outside = inside + 1;
@@ -214,7 +177,6 @@ void make_port_body(const Exchange& exchange, const PortCopies& copies, const St
                     PortNetwork& network, const PortSink& sink, CollectiveBody& body) {
   const std::size_t ranks = exchange.ranks.size();
   PortPlan plan = make_port_plan(exchange, copies, network.network().cluster(), network.levels());
-  set_startup(exchange, copies, cost, body);
   PortBody& ports = body.ports.emplace();
   ports.unit = exchange.bytes_per_copy;
   PortPairs opposite = transposed(plan.pairs);
@@ -227,7 +189,11 @@ void make_port_body(const Exchange& exchange, const PortCopies& copies, const St
   }
   PortWriter writer(exchange, cost, network, plan, ports);
   for (std::size_t r = 0; r < ranks; ++r) {
-    writer.write(r, copies.own[r], copy_seconds(exchange, copies, cost, r), sink);
+    const RankCopies own = copies_of(copies, r);
+    body.startup.push_back(startup_of_rank(exchange, cost, copies.nodes, own, body));
+    const double copy_s =
+        copy_seconds(exchange, cost, copies.nodes, own, copies.form == PortForm::kPerRow);
+    writer.write(r, copies.own[r], copy_s, sink);
     Duration latency{0};
     if (!includes_latency(cost)) {
       latency = network.latency(plan.nearest[r] != PortDistance::kSelf ? plan.nearest[r]

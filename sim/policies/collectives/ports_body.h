@@ -21,8 +21,8 @@ std::string port_algorithms();
 using PortSink = std::function<void(DeviceId device, Bytes sent, Bytes received)>;
 
 // Fills start-ups and ports of the body and counts the payload of links and cuts; `exchange.copies`
-// is not looked at. A rank's bytes begin after the latency to its nearest peer outside its domain (to
-// one inside, when it has no other), at once where the constants include it.
+// is not looked at. A rank's bytes begin after the latency to its nearest peer outside its domain
+// (to one inside, when it has no other), at once where the constants include it.
 void make_port_body(const Exchange& exchange, const PortCopies& copies, const StartupCost& cost,
                     PortNetwork& network, const PortSink& sink, CollectiveBody& body);
 

@@ -31,9 +31,7 @@ class LevelFinder {
     return false;
   }
   const std::string& name(VertexId vertex) const { return cluster_.vertex_names[vertex.index()]; }
-  bool is_device(VertexId vertex) const {
-    return vertex.value() < cluster_.device_count();
-  }
+  bool is_device(VertexId vertex) const { return vertex.value() < cluster_.device_count(); }
   const Link& link(LinkId id) const { return cluster_.links[id.index()]; }
 
   bool ports_of_devices();
@@ -58,9 +56,9 @@ bool LevelFinder::take_port(VertexId device, LinkId id, bool up) {
   auto& ports = cable.kind == LinkKind::kNvlink ? levels_.scale_up : levels_.nic;
   LinkId& slot = up ? ports[device.index()].up : ports[device.index()].down;
   if (slot.valid()) {
-    return fail(name(device) + " has several ports of kind " +
-                std::string(to_text(cable.kind == LinkKind::kNvlink ? LinkKind::kNvlink
-                                                                     : LinkKind::kNic)));
+    return fail(
+        name(device) + " has several ports of kind " +
+        std::string(to_text(cable.kind == LinkKind::kNvlink ? LinkKind::kNvlink : LinkKind::kNic)));
   }
   slot = id;
   return true;

@@ -1,6 +1,6 @@
 // The levels of a cluster: GPU, scale-up domain, leaf, spines. With them the bytes that a GPU sends
-// to anywhere use the same few resources, whoever receives them: its scale-up port, its NIC, and the
-// uplinks of its leaf together (a *cut*: parallel links between two levels as one).
+// to anywhere use the same few resources, whoever receives them: its scale-up port, its NIC, and
+// the uplinks of its leaf together (a *cut*: parallel links between two levels as one).
 #pragma once
 
 #include <optional>

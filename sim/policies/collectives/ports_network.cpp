@@ -4,8 +4,7 @@
 
 namespace sim {
 
-PortNetwork::PortNetwork(const PortLevels& levels, ClusterNetwork& network,
-                         FluidNetwork& fluid)
+PortNetwork::PortNetwork(const PortLevels& levels, ClusterNetwork& network, FluidNetwork& fluid)
     : levels_(levels), network_(network) {
   const std::vector<Link>& links = network.cluster().links;
   for (const PortLevels::Leaf& leaf : levels.leaves) {

@@ -59,7 +59,7 @@ class Planner {
   const Exchange& exchange_;
   const PortLevels& levels_;
   PortPlan plan_;
-  std::vector<PortPairs::Pair> outside_;               // of the source at hand
+  std::vector<PortPairs::Pair> outside_;              // of the source at hand
   std::vector<std::vector<std::int32_t>> passed_on_;  // by endpoint of the relay
 };
 
@@ -142,11 +142,12 @@ void Planner::forward(const PortCopies& copies, const Relays& relays) {
         node_entry = std::find_if(nodes.begin(), nodes.end(),
                                   [&](const auto& each) { return each.to == node; });
       }
-      const bool inside = levels_.distance(exchange_.ranks[s], exchange_.ranks[relay]) ==
-                          PortDistance::kDomain;
+      const bool inside =
+          levels_.distance(exchange_.ranks[s], exchange_.ranks[relay]) == PortDistance::kDomain;
       plan_.crossings[relay][inside ? kPassedOnInside : kPassedOn] += entry.copies;
       plan_.crossings[d][kScaleUpIn] += entry.copies;
-      pass_on(static_cast<std::int32_t>(2 * relay + (inside ? 0 : 1)), static_cast<std::int32_t>(d));
+      pass_on(static_cast<std::int32_t>(2 * relay + (inside ? 0 : 1)),
+              static_cast<std::int32_t>(d));
       (inside ? plan_.pairs.pairs : outside_)
           .push_back({static_cast<std::int32_t>(2 * d), node_entry->copies, entry.copies});
     }
@@ -162,8 +163,8 @@ void Planner::forward(const PortCopies& copies, const Relays& relays) {
 
 }  // namespace
 
-PortPlan make_port_plan(const Exchange& exchange, const PortCopies& copies,
-                        const Cluster& cluster, const PortLevels& levels) {
+PortPlan make_port_plan(const Exchange& exchange, const PortCopies& copies, const Cluster& cluster,
+                        const PortLevels& levels) {
   Planner planner(exchange, levels);
   if (copies.form == PortForm::kPerNode) {
     planner.forward(copies, Relays(exchange, copies.nodes, cluster));

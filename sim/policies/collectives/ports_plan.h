@@ -1,5 +1,5 @@
-// Which ranks exchange how many token copies, and what of it crosses which port: of one exchange, in
-// the direction of dispatch. Combine is its mirror image.
+// Which ranks exchange how many token copies, and what of it crosses which port: of one exchange,
+// in the direction of dispatch. Combine is its mirror image.
 #pragma once
 
 #include <array>
@@ -41,7 +41,7 @@ struct PortPlan {
   std::vector<bool> in_domain;        // per rank: whether it has a peer inside its domain
 };
 
-PortPlan make_port_plan(const Exchange& exchange, const PortCopies& copies,
-                        const Cluster& cluster, const PortLevels& levels);
+PortPlan make_port_plan(const Exchange& exchange, const PortCopies& copies, const Cluster& cluster,
+                        const PortLevels& levels);
 
 }  // namespace sim
