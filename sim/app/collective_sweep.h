@@ -18,8 +18,10 @@ struct CollectiveArguments {
   std::vector<std::string> set;  // of the cluster's parameters
   std::string operation;
   std::string algorithm;
-  std::optional<std::int64_t> ranks;  // none: every GPU of the nodes
-  std::optional<std::int64_t> sms;    // none: the algorithm's own
+  std::optional<std::int64_t> ranks;            // none: every GPU of the nodes
+  std::optional<std::int64_t> sms;              // none: the algorithm's own
+  std::optional<std::int64_t> tensor_parallel;  // none: 1
+  std::string library;                          // whose constants
   std::string dtype = "bf16";
   std::string bytes;
   std::string tokens;

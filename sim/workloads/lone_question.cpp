@@ -123,6 +123,7 @@ ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
       bytes_per_copy(algorithm, question.direction, question.hidden, question.dtype);
   exchange.experts = question.experts;
   exchange.device_sms = network_.type_of(question.devices.front()).sms;
+  exchange.tensor_parallel = question.tensor_parallel;
   exchange.communication_sms = question.communication_sms.value_or(algorithm.communication_sms);
   LoneOperation operation;
   operation.devices = question.devices;
@@ -169,13 +170,15 @@ CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
   if (question.operation == "all-to-all") {
     check_pairs(question.devices.size());
     const ExchangeAlgorithm& algorithm = find_exchange_algorithm(question.algorithm);
-    const StartupCost cost = cost_of(cluster(), algorithm, Direction::kDispatch, nodes, false);
+    const StartupCost cost =
+        cost_of(cluster(), algorithm, Direction::kDispatch, nodes, false, question.library);
     const CopyCounts copies = equal_shares(question.bytes, node_of_rank);
     Exchange exchange;
     exchange.copies = &copies;
     exchange.ranks = question.devices;
     exchange.node_of_rank = node_of_rank;
     exchange.bytes_per_copy = Bytes(1);
+    exchange.tensor_parallel = question.tensor_parallel;
     operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
                               CollectiveBody& body) {
       body.start = algorithm.start;

@@ -37,6 +37,8 @@ struct ExchangeQuestion {
   const CopyCounts* copies = nullptr;    // given: tokens, top-k, routing and seed are not asked
   std::optional<int> communication_sms;  // none: the algorithm's own
   std::string library;  // whose constants; empty: the cluster's first (topologies/cluster.h)
+  // GPUs [i tp, (i + 1) tp) are a tensor-parallel group, for algorithms that travel by groups.
+  int tensor_parallel = 1;
   // Whether a dispatch begins with its size exchange: published tables time the transfer alone.
   bool size_exchange = false;
   std::vector<Duration> arrivals;  // per rank; empty: all at zero
@@ -63,6 +65,8 @@ struct CollectiveQuestion {
   // buffer; reduce-scatter, the buffer that a rank reduces.
   Bytes bytes;
   std::optional<int> communication_sms;
+  int tensor_parallel = 1;
+  std::string library;  // whose constants, as above
   std::vector<Duration> arrivals;
 };
 

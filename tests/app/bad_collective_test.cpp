@@ -98,6 +98,14 @@ TEST_F(BadCollective, Ranks) {
             "memory\n");
 }
 
+TEST_F(BadCollective, OptionsThatTheAlgorithmDoesNotHave) {
+  EXPECT_EQ(bytes("--bytes 8 --tp 4"), "--tp: 'nccl' does not look at tensor-parallel groups\n");
+  EXPECT_EQ(refused_words("hgx-h100 --op all-to-all --algorithm hierarchical-tp --bytes 8 --tp 3"),
+            "--tp: groups of 3 do not divide the 8 ranks of a node\n");
+  EXPECT_EQ(bytes("--bytes 8 --library mpi"),
+            "--library: 'hgx-h100' has no constants of 'nccl' by 'mpi'; they name no library\n");
+}
+
 TEST_F(BadCollective, Tokens) {
   EXPECT_EQ(tokens("--algorithm nccl --tokens 8 --topk 9 --experts 8"),
             "--topk: a token cannot go to 9 of 8 experts\n");

@@ -30,6 +30,10 @@ void attach_collective(CLI::App& app) {
   command->add_option("--op", a->operation, operations)->required();
   command->add_option("--algorithm", a->algorithm, "see `simulate list policies`")->required();
   command->add_option("--sms", a->sms, "SMs that it holds (default: the algorithm's own)");
+  command->add_option("--tp", a->tensor_parallel,
+                      "ranks of a tensor-parallel group, for algorithms that travel by groups");
+  command->add_option("--library", a->library,
+                      "whose constants, where the cluster has those of several libraries");
   command->add_option("--dtype", a->dtype, "of the values: bf16 | fp16 | fp8 | nvfp4 | fp32")
       ->capture_default_str();
   command->add_option("--bytes", a->bytes, "sizes: 8M | 1KiB,64MiB | 8:128M:2 (begin:end:factor)");

@@ -80,6 +80,7 @@ struct ExchangeAlgorithm {
   ExchangeSpeaker* speak;
   std::string_view buffers;        // what its communication buffers hold; see buffer_bytes()
   std::string_view built_of = "";  // whose constants start its stages when it has none of its own
+  bool tensor_groups = false;      // travels by tensor-parallel groups: Exchange::tensor_parallel
 
   // Fills the body's start-ups, stages and transfers; body.start is the caller's.
   void make(const Exchange& exchange, const StartupCost& cost, ClusterNetwork& network,
@@ -123,7 +124,7 @@ inline constexpr std::array kExchangeAlgorithms{
                       "exchange between equal ranks of the tensor-parallel groups, then all-gather "
                       "inside them (DeepSpeed-MoE)",
                       StartRule::kRendezvous, 0, 0, false, &tensor_coordinated,
-                      "rows sent and received", "nccl"},
+                      "rows sent and received", "nccl", true},
     ExchangeAlgorithm{"pipe-a2a",
                       "one peer after another, those inside the node beside those outside "
                       "(ScheMoE)",
