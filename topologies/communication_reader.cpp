@@ -58,7 +58,7 @@ StartupCost read_startup(YamlMap& algorithm, std::string_view key) {
 
 CollectiveConstants read_collective(YamlMap& entry) {
   static const std::vector<std::string> kOperations = {"all-to-all", "all-gather", "reduce-scatter",
-                                                       "all-reduce"};
+                                                       "all-reduce", "broadcast",  "send-receive"};
   CollectiveConstants constants;
   constants.algorithm = entry.text("algorithm");
   constants.operation = entry.choice("operation", kOperations);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "sim/core/error.h"
-#include "sim/policies/collectives/ring.h"
+#include "sim/policies/collectives/collective.h"
 
 namespace sim {
 namespace {
@@ -190,8 +190,10 @@ void InferenceStep::tp_collective(TaskKind kind, int layer,
           const TrafficSink sink = [&](DeviceId from, DeviceId to, Bytes bytes) {
             traffic_(layer, kind, from, to, bytes);
           };
-          ring_body(devices, total, kind == TaskKind::kAllGather ? "all-gather" : "reduce-scatter",
-                    network_, sink, body);
+          const std::string_view operation =
+              kind == TaskKind::kAllGather ? "all-gather" : "reduce-scatter";
+          find_collective_algorithm(operation, "nccl-ring")
+              .make({operation, devices, total}, network_, sink, body);
         });
     for (int i = 0; i < tp; ++i) {
       Rank& rank = ranks_[static_cast<std::size_t>(group * tp + i)];

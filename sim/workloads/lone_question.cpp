@@ -7,7 +7,7 @@
 
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
-#include "sim/policies/collectives/ring.h"
+#include "sim/policies/collectives/collective.h"
 
 namespace sim {
 namespace {
@@ -147,12 +147,20 @@ ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
 }
 
 std::vector<std::string> collective_operations() {
-  return {"all-to-all", "all-gather", "reduce-scatter"};
+  std::vector<std::string> names = {"all-to-all"};
+  for (const CollectiveAlgorithm& each : kCollectives) {
+    if (each.operation != names.back() && !takes_pieces(each.operation))
+      names.emplace_back(each.operation);
+  }
+  return names;
 }
 
 std::vector<std::string> collective_algorithms(const std::string& operation) {
-  if (operation != "all-to-all") return {"nccl-ring"};
   std::vector<std::string> names;
+  for (const CollectiveAlgorithm& each : kCollectives) {
+    if (each.operation == operation) names.emplace_back(each.name);
+  }
+  if (operation != "all-to-all") return names;
   for (const ExchangeAlgorithm& algorithm : kExchangeAlgorithms) {
     if (moves_plain_bytes(algorithm)) names.emplace_back(algorithm.name);
   }
@@ -161,7 +169,6 @@ std::vector<std::string> collective_algorithms(const std::string& operation) {
 
 CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
   const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
-  const int nodes = node_count(node_of_rank);
   LoneOperation operation;
   operation.devices = question.devices;
   operation.arrivals = question.arrivals;
@@ -170,8 +177,8 @@ CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
   if (question.operation == "all-to-all") {
     check_pairs(question.devices.size());
     const ExchangeAlgorithm& algorithm = find_exchange_algorithm(question.algorithm);
-    const StartupCost cost =
-        cost_of(cluster(), algorithm, Direction::kDispatch, nodes, false, question.library);
+    const StartupCost cost = cost_of(cluster(), algorithm, Direction::kDispatch,
+                                     node_count(node_of_rank), false, question.library);
     const CopyCounts copies = equal_shares(question.bytes, node_of_rank);
     Exchange exchange;
     exchange.copies = &copies;
@@ -189,13 +196,15 @@ CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
     answer.source = cost.source;
     return answer;
   }
+  const CollectiveAlgorithm& algorithm =
+      find_collective_algorithm(question.operation, question.algorithm);
+  const CollectiveConstants* constants = nullptr;
   operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
                             CollectiveBody& body) {
-    ring_body(question.devices, question.bytes, question.operation, network, sink, body);
+    constants =
+        algorithm.make({question.operation, question.devices, question.bytes}, network, sink, body);
   };
   answer.run = network_.run(operation);
-  const CollectiveConstants* constants =
-      find_collective(cluster(), question.algorithm, question.operation, nodes);
   answer.label = constants == nullptr ? "assumed" : constants->label;
   answer.source = constants == nullptr ? assumed_startup().source : constants->source;
   return answer;

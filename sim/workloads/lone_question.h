@@ -61,8 +61,8 @@ struct CollectiveQuestion {
   std::string operation;
   std::string algorithm;
   std::vector<DeviceId> devices;
-  // As nccl-tests count "size": all-to-all, the buffer that a rank sends; all-gather, the gathered
-  // buffer; reduce-scatter, the buffer that a rank reduces.
+  // As nccl-tests count "size": all-to-all, the buffer that a rank sends; the others as in
+  // CollectiveCall.
   Bytes bytes;
   std::optional<int> communication_sms;
   int tensor_parallel = 1;

@@ -80,15 +80,16 @@ TEST_F(LoneTest, AllToAllByHand) {
   EXPECT_EQ(answer.label, "assumed");
 }
 
-// Ring: every rank passes 3/4 of 4 MB on; the rings's hop over the NIC takes 300 us after 3 steps
-// of its latency: gpu1 of node 0 to gpu0 of node 1 crosses rails, 3 us a step.
+// Two rings, one per NIC: every rank passes 3/4 of 4 MB on, half of it in each. A NIC has 1.5 MB to
+// send, after the latency of three hops: two of 2 us between nodes and one of 0.2 us inside.
 TEST_F(LoneTest, AllGatherByHand) {
   CollectiveQuestion question = all_to_all(4'000'000);
   question.operation = "all-gather";
   question.algorithm = "nccl-ring";
   const CollectiveAnswer answer = predictor_.predict(question);
-  EXPECT_EQ(answer.run.time, us(309));
-  EXPECT_EQ(bytes_on(answer.run, "n0/gpu1/nic-up"), 3e6);
+  EXPECT_EQ(answer.run.time, us(154.2));
+  EXPECT_EQ(bytes_on(answer.run, "n0/gpu1/nic-up"), 1.5e6);
+  EXPECT_EQ(bytes_on(answer.run, "n0/gpu0/nic-up"), 1.5e6);
 }
 
 // Every token goes to every rank (top-4 of 4 experts), 2 kB a copy: 100 tokens are 200 kB to each.

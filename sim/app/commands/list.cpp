@@ -11,6 +11,7 @@
 #include "sim/app/commands/commands.h"
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
+#include "sim/policies/collectives/collective.h"
 #include "sim/policies/collectives/exchange.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/policies/placement/replica_split.h"
@@ -38,6 +39,10 @@ std::vector<Row> policies() {
   add_table(rows, "placement.policy", kPlacementPolicies);
   add_table(rows, "placement.replica_split", kReplicaSplits);
   add_table(rows, "communication.dispatch", kExchangeAlgorithms);
+  for (const CollectiveAlgorithm& each : kCollectives) {
+    rows.push_back({"collective " + std::string(each.operation), std::string(each.name),
+                    std::string(each.help)});
+  }
   add_table(rows, "routing.rule", replay_rules());
   add_table(rows, "routing.adapt", adapt_rules());
   add_table(rows, "cluster generator", cluster_generators());

@@ -85,6 +85,20 @@ Duration ClusterNetwork::add_path_without_nvlink(DeviceId source, DeviceId desti
   return latency;
 }
 
+Duration ClusterNetwork::add_ports(DeviceId device, DeviceId other, double up_per_payload,
+                                   double down_per_payload, const WireEfficiency& efficiency,
+                                   std::vector<ResourceUse>& uses) {
+  SIM_CHECK(same_scale_up(device, other), "an NVLink switch joins one scale-up domain");
+  routes_.route_into(device, other, 0, route_);
+  const LinkId up = route_.links.front();
+  const Duration latency = route_.latency;
+  routes_.route_into(other, device, 0, route_);
+  const LinkId down = route_.links.back();
+  uses.push_back({links_[up.index()], up_per_payload / efficiency.nvlink});
+  uses.push_back({links_[down.index()], down_per_payload / efficiency.nvlink});
+  return latency;
+}
+
 void ClusterNetwork::count_payload(DeviceId source, DeviceId destination, double bytes) {
   if (source == destination) return;
   const int paths = same_scale_up(source, destination) ? 1 : std::max(1, cluster_.paths_per_flow);

@@ -52,6 +52,12 @@ class ClusterNetwork {
   Duration add_path_without_nvlink(DeviceId source, DeviceId destination, double bytes_per_payload,
                                    const WireEfficiency& efficiency,
                                    std::vector<ResourceUse>& uses);
+  // The device's own ports into and out of the NVLink switch that also joins `other`: the first
+  // link of the way there and the last of the way back. Returns the latency from one to the other.
+  // REQUIRES: one scale-up domain.
+  Duration add_ports(DeviceId device, DeviceId other, double up_per_payload,
+                     double down_per_payload, const WireEfficiency& efficiency,
+                     std::vector<ResourceUse>& uses);
   static void merge(std::vector<ResourceUse>& uses);
 
   // Payload bytes per link, without efficiencies; cleared by the caller once per step.
