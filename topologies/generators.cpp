@@ -17,6 +17,10 @@ constexpr ClusterGenerator kGenerators[] = {
      "one NVLink domain over many compute trays (NVL72); NICs join several domains",
      build_nvlink_domain,
      "{gpus: 8, device: gb200, nvlink: {bandwidth: 900 GB/s}, nic: {bandwidth: 50 GB/s}}"},
+    {"torus-2d", "chips on a two-dimensional torus, routed along X, then along Y (TPU pods)",
+     build_torus_2d,
+     "{columns: 4, rows: 4, device: h100-sxm, link: {bandwidth: 82 GB/s, label: published, "
+     "source: 'TPU v3: 656 Gb/s per link and direction, Jouppi et al., CACM 63(7), 2020'}}"},
     {"custom", "nodes, switches and links written out one by one", build_custom,
      "{nodes: [{name: a, device: h100-sxm, gpus: 1}, {name: b, device: h100-sxm, gpus: 1}], "
      "links: [{from: a/gpu0, to: b/gpu0, bandwidth: 50 GB/s, kind: nic}]}"},
