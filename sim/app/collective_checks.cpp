@@ -31,6 +31,7 @@ class ArgumentChecker {
     count("--tp", arguments_.tensor_parallel, 1024);
     check_operation();
     const DType dtype = read_dtype();
+    check_fidelity();
     if (is_exchange(arguments_.operation)) {
       check_exchange();
     } else {
@@ -51,6 +52,15 @@ class ArgumentChecker {
   void count(const char* option, std::optional<std::int64_t> value, std::int64_t most) {
     if (!value || (*value >= 1 && *value <= most)) return;
     mistakes_.add({option}, fmt::format("{} is not between 1 and {}", *value, most));
+  }
+  void check_fidelity() {
+    static const std::vector<std::string> kFidelities = {"flows", "ports"};
+    if (!contains(kFidelities, arguments_.fidelity)) {
+      mistakes_.add({"--fidelity"}, fmt::format("there is no fidelity '{}'", arguments_.fidelity),
+                    suggest(arguments_.fidelity, kFidelities));
+    } else if (arguments_.fidelity == "ports" && !is_exchange(arguments_.operation)) {
+      mistakes_.add({"--fidelity"}, "'ports' is for dispatch and combine");
+    }
   }
   void check_operation() {
     const std::vector<std::string> operations = sweep_operations();

@@ -8,6 +8,7 @@
 #include "sim/app/cluster_choice.h"
 #include "sim/app/collective_checks.h"
 #include "sim/core/error.h"
+#include "sim/policies/collectives/ports_body.h"
 
 namespace sim {
 namespace {
@@ -62,6 +63,7 @@ void run_exchanges(const CollectiveArguments& arguments, const std::vector<std::
                    CollectiveSweep& sweep) {
   ExchangeQuestion question;
   question.algorithm = &find_exchange_algorithm(arguments.algorithm);
+  if (arguments.fidelity == "ports") question.fidelity = LoneFidelity::kPorts;
   question.direction =
       arguments.operation == "dispatch" ? Direction::kDispatch : Direction::kCombine;
   question.devices = devices;
@@ -80,16 +82,16 @@ void run_exchanges(const CollectiveArguments& arguments, const std::vector<std::
   question.tensor_parallel = static_cast<int>(arguments.tensor_parallel.value_or(1));
   question.library = arguments.library;
   sweep.distinct_copies = question.algorithm->distinct_copies;
+  sweep.once_per_node = port_form(question.algorithm->name) == PortForm::kPerNode;
   sweep.hidden = question.hidden;
   sweep.routing = describe_routing(arguments, question);
   for (const std::int64_t size : sizes) {
     question.tokens = size;
-    ExchangeAnswer answer = predictor.predict(question);
-    sweep.label = answer.label;
-    sweep.source = answer.source;
+    ExchangeAnswer answer = at_option("--algorithm", [&] { return predictor.predict(question); });
     sweep.estimated = sweep.estimated || answer.estimated;
-    sweep.rows.push_back({size, std::move(answer.run), answer.bytes_per_copy, answer.selections,
-                          answer.rank_copies, answer.node_copies});
+    sweep.rows.push_back({size, std::move(answer.run), answer.label, answer.source,
+                          answer.bytes_per_copy, answer.selections, answer.rank_copies,
+                          answer.node_copies});
   }
 }
 
@@ -104,10 +106,9 @@ void run_collectives(const CollectiveArguments& arguments, const std::vector<std
   question.devices = devices;
   for (const std::int64_t size : sizes) {
     question.bytes = Bytes(size);
-    CollectiveAnswer answer = predictor.predict(question);
-    sweep.label = answer.label;
-    sweep.source = answer.source;
-    sweep.rows.push_back({size, std::move(answer.run), Bytes(1), 0, 0, 0});
+    CollectiveAnswer answer = at_option("--algorithm", [&] { return predictor.predict(question); });
+    sweep.rows.push_back(
+        {size, std::move(answer.run), answer.label, answer.source, Bytes(1), {}, {}, {}});
   }
 }
 
@@ -135,24 +136,25 @@ CollectiveSweep run_collective_sweep(const CollectiveArguments& arguments, const
   sweep.exchange = is_exchange(arguments.operation);
   sweep.dtype = checked.dtype;
   sweep.nodes = static_cast<int>(arguments.nodes);
-  sweep.cluster = choose_cluster(catalog, arguments.cluster, arguments.set, sweep.nodes);
-  const DeviceTypes types(sweep.cluster, catalog);
+  const Cluster cluster = choose_cluster(catalog, arguments.cluster, arguments.set, sweep.nodes);
+  sweep.cluster = cluster.name;
+  sweep.fidelity = arguments.fidelity;
+  const DeviceTypes types(cluster, catalog);
   std::int64_t ranks = 0;
-  for (int n = 0; n < sweep.nodes && n < sweep.cluster.node_count(); ++n) {
-    ranks +=
-        static_cast<std::int64_t>(sweep.cluster.nodes[static_cast<std::size_t>(n)].devices.size());
+  for (int n = 0; n < sweep.nodes && n < cluster.node_count(); ++n) {
+    ranks += static_cast<std::int64_t>(cluster.nodes[static_cast<std::size_t>(n)].devices.size());
   }
   ranks = arguments.ranks.value_or(ranks);
   if (ranks < 2) throw Error(Place{"--ranks"}, "a collective has at least 2 ranks");
   const std::vector<DeviceId> devices = at_option(
-      "--ranks", [&] { return spread_ranks(sweep.cluster, sweep.nodes, static_cast<int>(ranks)); });
+      "--ranks", [&] { return spread_ranks(cluster, sweep.nodes, static_cast<int>(ranks)); });
   sweep.ranks = static_cast<int>(devices.size());
-  sweep.domains = scale_up_domains(sweep.cluster, devices);
-  check_on_cluster(arguments, sweep.cluster, types.of_devices(), sweep.ranks, sweep.nodes);
-  const ClusterDevice& first = sweep.cluster.devices[devices.front().index()];
+  sweep.domains = scale_up_domains(cluster, devices);
+  check_on_cluster(arguments, cluster, types.of_devices(), sweep.ranks, sweep.nodes);
+  const ClusterDevice& first = cluster.devices[devices.front().index()];
   sweep.where = fmt::format("{} x {} on {} {} of {}", sweep.ranks, first.device_type, sweep.nodes,
-                            sweep.nodes == 1 ? "node" : "nodes", sweep.cluster.name);
-  LonePredictor predictor(sweep.cluster, types.of_devices());
+                            sweep.nodes == 1 ? "node" : "nodes", cluster.name);
+  LonePredictor predictor(cluster, types.of_devices());
   if (sweep.exchange) {
     run_exchanges(arguments, checked.sizes, predictor, devices, sweep);
   } else {

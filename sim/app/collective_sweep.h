@@ -22,6 +22,7 @@ struct CollectiveArguments {
   std::optional<std::int64_t> sms;              // none: the algorithm's own
   std::optional<std::int64_t> tensor_parallel;  // none: 1
   std::string library;                          // whose constants
+  std::string fidelity = "flows";
   std::string dtype = "bf16";
   std::string bytes;
   std::string tokens;
@@ -33,9 +34,11 @@ struct CollectiveArguments {
 struct CollectiveRow {
   std::int64_t size = 0;  // bytes, or tokens of a rank
   LoneResult run;
-  // Of an exchange only.
+  std::string label;   // of the constants used
+  std::string source;  // of the same
+  // Of an exchange only; copies of a rank, mean over ranks, own share included.
   Bytes bytes_per_copy;
-  double selections = 0, rank_copies = 0, node_copies = 0;  // of a rank, mean; own share included
+  std::optional<double> selections, rank_copies, node_copies;
 };
 
 // What was run, and a row per size.
@@ -44,15 +47,15 @@ struct CollectiveSweep {
   std::string algorithm;
   std::string where;    // "hgx-h100, 2 nodes, 16 x h100-sxm"
   std::string routing;  // of an exchange: "top-8 of 256 experts, uniform, drawn with seed 1"
-  std::string label;
-  std::string source;
-  Cluster cluster;
+  std::string fidelity;
+  std::string cluster;
   int nodes = 0;
   int domains = 0;  // scale-up domains that the ranks are in: above 1, bytes cross NICs
   int ranks = 0;
   DType dtype = DType::kBf16;
   bool exchange = false;         // sizes are tokens
   bool distinct_copies = false;  // a token travels once per rank or node
+  bool once_per_node = false;    // and is forwarded to the ranks there
   bool estimated = false;        // distinct copies are expectations in at least one row
   std::int64_t hidden = 0;
   std::vector<CollectiveRow> rows;

@@ -28,17 +28,21 @@ struct Rate {
   double bytes = 0;  // per rank, mean over ranks
 };
 
-// What DeepEP's tests print: one copy per (token, expert) is counted whole; where a token travels
-// once per node or rank, the nodes and ranks that it touches, the own ones included.
+// What DeepEP's tests and TensorRT-LLM print: one copy per (token, expert) is counted whole; where
+// a token travels once per node or rank, the nodes and ranks that it touches, the own ones
+// included.
 std::vector<Rate> exchange_rates(const CollectiveSweep& sweep, const CollectiveRow& row) {
   const double copy = static_cast<double>(row.bytes_per_copy.count());
   if (!sweep.distinct_copies)
-    return {{"GB/s", "selections_bandwidth_bytes_per_s", row.selections * copy}};
+    return {{"GB/s", "selections_bandwidth_bytes_per_s", row.selections.value() * copy}};
   std::vector<Rate> rates;
-  if (sweep.domains > 1) {
-    rates.push_back({"RDMA GB/s", "rdma_bandwidth_bytes_per_s", row.node_copies * copy});
+  if (!sweep.once_per_node) {
+    return {{"GB/s", "rank_copies_bandwidth_bytes_per_s", row.rank_copies.value() * copy}};
   }
-  rates.push_back({"NVLink GB/s", "nvlink_bandwidth_bytes_per_s", row.rank_copies * copy});
+  if (sweep.domains > 1) {
+    rates.push_back({"RDMA GB/s", "rdma_bandwidth_bytes_per_s", row.node_copies.value() * copy});
+  }
+  rates.push_back({"NVLink GB/s", "nvlink_bandwidth_bytes_per_s", row.rank_copies.value() * copy});
   return rates;
 }
 
@@ -50,6 +54,9 @@ std::string rates_defined(const CollectiveSweep& sweep) {
   if (!sweep.distinct_copies) {
     return "GB/s counts every (token, expert) copy of a rank, its own included (DeepEP low "
            "latency)";
+  }
+  if (!sweep.once_per_node) {
+    return "GB/s counts every rank that a token goes to, its own included (TensorRT-LLM)";
   }
   const std::string nvlink =
       "NVLink GB/s every rank that a token goes to, its own included (DeepEP normal)";
@@ -67,8 +74,21 @@ std::string size_defined(const CollectiveSweep& sweep) {
 }
 
 double busiest_rate(const CollectiveRow& row) {
-  if (!row.run.busiest_link) return 0;
-  return row.run.link_bytes[row.run.busiest_link->index()] / to_seconds(row.run.time);
+  return row.run.busiest_link_bytes / to_seconds(row.run.time);
+}
+
+// On whose word: one line, or one for each of several that the sizes use.
+std::string constants_text(const CollectiveSweep& sweep) {
+  std::string text;
+  const CollectiveRow* last = nullptr;
+  for (const CollectiveRow& row : sweep.rows) {
+    if (last != nullptr && last->label == row.label && last->source == row.source) continue;
+    text += fmt::format("  constants  {}{}: {}\n",
+                        last == nullptr ? "" : fmt::format("from {} on ", row.size), row.label,
+                        row.source);
+    last = &row;
+  }
+  return text;
 }
 
 std::string micro(double seconds) { return fmt::format("{:.2f}", seconds * 1e6); }
@@ -126,8 +146,7 @@ std::vector<std::string> cells_of(const CollectiveSweep& sweep, const Collective
     cells.push_back(micro(to_seconds(causes.network)));
     cells.push_back(micro(to_seconds(causes.congestion)));
     cells.push_back(std::to_string(row.run.transfers));
-    cells.push_back(row.run.busiest_link ? sweep.cluster.links[row.run.busiest_link->index()].name
-                                         : "none");
+    cells.push_back(row.run.busiest_link.empty() ? "none" : row.run.busiest_link);
     cells.push_back(giga(busiest_rate(row)));
   }
   return cells;
@@ -152,7 +171,10 @@ std::string sweep_text(const CollectiveSweep& sweep, bool detail) {
   text += fmt::format("  time       mean over ranks, from reaching the operation to its end{}\n",
                       sweep.operation == "dispatch" ? ", without the size exchange" : "");
   text += fmt::format("  bandwidth  {}\n", rates_defined(sweep));
-  text += fmt::format("  constants  {}: {}\n\n", sweep.label, sweep.source);
+  if (sweep.fidelity == "ports") {
+    text += "  fidelity   ports: a send and a receive per rank\n";
+  }
+  text += constants_text(sweep) + "\n";
   TextTable table = make_table(sweep, detail);
   for (const CollectiveRow& row : sweep.rows) table.add_row(cells_of(sweep, row, detail));
   return text + table.text();
@@ -164,26 +186,27 @@ std::string sweep_json(const CollectiveSweep& sweep) {
     nlohmann::ordered_json json;
     json["op"] = sweep.operation;
     json["algorithm"] = sweep.algorithm;
-    json["cluster"] = sweep.cluster.name;
+    json["cluster"] = sweep.cluster;
     json["nodes"] = sweep.nodes;
     json["ranks"] = sweep.ranks;
+    json["fidelity"] = sweep.fidelity;
     json["size"] = row.size;
     json["size_unit"] = sweep.exchange ? "tokens" : "bytes";
     json["dtype"] = to_text(sweep.dtype);
     json["time_s"] = row.run.mean_s;
     json["slowest_rank_s"] = to_seconds(row.run.time);
-    const double wire = row.run.busiest_link
-                            ? row.run.link_bytes[row.run.busiest_link->index()] / row.run.mean_s
-                            : 0;
+    const double wire = row.run.busiest_link_bytes / row.run.mean_s;
     if (sweep.exchange) {
       const std::vector<Rate> rates = exchange_rates(sweep, row);
       json["algorithm_bandwidth_bytes_per_s"] = rates.front().bytes / row.run.mean_s;
       json["bus_bandwidth_bytes_per_s"] = wire;
       for (const Rate& rate : rates) json[rate.key] = rate.bytes / row.run.mean_s;
       json["bytes_per_copy"] = row.bytes_per_copy.count();
-      json["copies_per_rank"] = {{"selections", row.selections},
-                                 {"distinct_ranks", row.rank_copies},
-                                 {"distinct_nodes", row.node_copies}};
+      nlohmann::ordered_json copies;
+      if (row.selections) copies["selections"] = *row.selections;
+      if (row.rank_copies) copies["distinct_ranks"] = *row.rank_copies;
+      if (row.node_copies) copies["distinct_nodes"] = *row.node_copies;
+      json["copies_per_rank"] = std::move(copies);
     } else {
       const double rate = static_cast<double>(row.size) / row.run.mean_s;
       json["count"] = element_count(sweep, row.size);
@@ -194,11 +217,9 @@ std::string sweep_json(const CollectiveSweep& sweep) {
     json["network_s"] = to_seconds(row.run.causes.network);
     json["sharing_s"] = to_seconds(row.run.causes.congestion);
     json["transfers"] = row.run.transfers;
-    if (row.run.busiest_link) {
-      json["busiest_link"] = sweep.cluster.links[row.run.busiest_link->index()].name;
-    }
-    json["label"] = sweep.label;
-    json["source"] = sweep.source;
+    if (!row.run.busiest_link.empty()) json["busiest_link"] = row.run.busiest_link;
+    json["label"] = row.label;
+    json["source"] = row.source;
     rows.push_back(std::move(json));
   }
   return rows.dump(2) + "\n";

@@ -17,6 +17,7 @@
 #include "sim/core/task_graph.h"
 #include "sim/policies/collectives/cluster_network.h"
 #include "sim/policies/collectives/exchange.h"
+#include "sim/policies/collectives/ports_network.h"
 #include "topologies/cluster.h"
 #include "topologies/routes.h"
 
@@ -28,6 +29,8 @@ struct LoneOperation {
   int communication_sms = 0;       // held by every rank while it takes part
   // Fills the body; every device-to-device leg goes to the sink with its payload.
   std::function<void(ClusterNetwork&, const TrafficSink&, CollectiveBody&)> make_body;
+  // In its place: fills a body at port granularity (sim/policies/collectives/ports_body.h).
+  std::function<void(PortNetwork&, CollectiveBody&)> make_port_body;
 };
 
 // Why the rank that ends last ended when it did; adds up to the time until its end.
@@ -45,9 +48,10 @@ struct LoneResult {
   double mean_s = 0;            // mean over ranks of end - begin
   LoneCauses causes;
   std::vector<double> link_bytes;  // payload per link of the cluster
-  // The link whose payload takes longest at line rate, and how long that is (none: no link is
-  // used).
-  std::optional<LinkId> busiest_link;
+  // The link, or at port granularity the cut, whose payload takes longest at line rate, and how
+  // long that is. Empty: none is used.
+  std::string busiest_link;
+  double busiest_link_bytes = 0;
   double busiest_link_s = 0;
   // No network can be faster: the longest time that any one resource (link, HBM, copying SMs) needs
   // for what the operation puts on it, efficiencies included.
@@ -62,14 +66,18 @@ class LoneNetwork {
   LoneNetwork(const Cluster& cluster, std::vector<const Device*> types);
 
   // Throws Error when a rank asks for more SMs than its device has, when two devices cannot reach
-  // each other, or when a transfer never ends (a link without capacity).
+  // each other, when a transfer never ends (a link without capacity), or when the cluster has no
+  // levels and port granularity is asked for.
   LoneResult run(const LoneOperation& operation);
 
   const Cluster& cluster() const { return cluster_; }
   const Device& type_of(DeviceId device) const { return *types_[device.index()]; }
 
  private:
+  const PortLevels& port_levels();
+
   const Cluster& cluster_;
+  std::optional<PortLevels> levels_;  // when first asked for
   std::vector<const Device*> types_;
   std::vector<Bandwidth> memory_bandwidths_;
   Routes routes_;

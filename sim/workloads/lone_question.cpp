@@ -8,6 +8,7 @@
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
 #include "sim/policies/collectives/collective.h"
+#include "sim/policies/collectives/ports_body.h"
 
 namespace sim {
 namespace {
@@ -73,6 +74,22 @@ CopyCounts equal_shares(Bytes bytes, const std::vector<int>& node_of_rank) {
 
 }  // namespace
 
+LonePredictor::DrawnRouting LonePredictor::draw_routing(const ExchangeQuestion& question) const {
+  const std::unique_ptr<RoutingSource> source = make_synthetic(
+      question.routing, {question.experts}, question.top_k,
+      std::vector<std::int64_t>(question.devices.size(), question.tokens), question.seed);
+  DrawnRouting drawn;
+  source->fill(0, 0, drawn.routing);
+  PlacementInput input;
+  input.experts = question.experts;
+  input.ranks = static_cast<int>(question.devices.size());
+  input.load.assign(static_cast<std::size_t>(question.experts), 0);
+  RandomStream random(question.seed, "placement");
+  drawn.placement = place_experts(find_placement_policy("contiguous"), input, random);
+  assign_slots(find_replica_split("modulo"), {drawn.routing, drawn.placement, 1}, drawn.assignment);
+  return drawn;
+}
+
 const CopyCounts& LonePredictor::draw_copies(const ExchangeQuestion& question) {
   const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
   const SyntheticSpec& spec = question.routing;
@@ -82,41 +99,79 @@ const CopyCounts& LonePredictor::draw_copies(const ExchangeQuestion& question) {
   if (spec.groups) key += fmt::format(" {} {}", spec.groups->groups, spec.groups->limit);
   for (const int node : node_of_rank) key += fmt::format(" {}", node);
   if (key == drawn_for_) return drawn_;
-  const int ranks = static_cast<int>(question.devices.size());
-  const std::unique_ptr<RoutingSource> source = make_synthetic(
-      spec, {question.experts}, question.top_k,
-      std::vector<std::int64_t>(question.devices.size(), question.tokens), question.seed);
-  LayerRouting routing;
-  source->fill(0, 0, routing);
-  PlacementInput input;
-  input.experts = question.experts;
-  input.ranks = ranks;
-  input.load.assign(static_cast<std::size_t>(question.experts), 0);
-  RandomStream random(question.seed, "placement");
-  const ExpertPlacement placement =
-      place_experts(find_placement_policy("contiguous"), input, random);
-  SlotAssignment assignment;
-  assign_slots(find_replica_split("modulo"), {routing, placement, 1}, assignment);
+  const DrawnRouting drawn = draw_routing(question);
   drawn_for_.clear();
-  count_copies(routing, assignment, placement, node_of_rank, question.top_k, drawn_);
+  count_copies(drawn.routing, drawn.assignment, drawn.placement, node_of_rank, question.top_k,
+               drawn_);
   drawn_for_ = std::move(key);
   return drawn_;
+}
+
+PortCopies LonePredictor::draw_port_copies(const ExchangeQuestion& question, PortForm form) const {
+  const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
+  if (question.copies != nullptr) return port_copies(*question.copies, node_of_rank, form);
+  const DrawnRouting drawn = draw_routing(question);
+  PortCopies copies;
+  count_port_copies(drawn.routing, drawn.assignment, drawn.placement, node_of_rank, question.top_k,
+                    form, copies);
+  return copies;
+}
+
+void LonePredictor::run_flows(const ExchangeQuestion& question, const StartupCost& cost,
+                              Exchange& exchange, LoneOperation& operation,
+                              ExchangeAnswer& answer) {
+  const std::size_t ranks = question.devices.size();
+  check_pairs(ranks);
+  const CopyCounts& copies = question.copies != nullptr ? *question.copies : draw_copies(question);
+  SIM_CHECK(copies.ranks == static_cast<int>(ranks), "copies are of these ranks");
+  exchange.copies = &copies;
+  operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
+                            CollectiveBody& body) {
+    body.start = question.algorithm->start;
+    question.algorithm->make(exchange, cost, network, sink, body);
+  };
+  answer.run = network_.run(operation);
+  answer.selections = mean_per_rank(copies.rows, ranks);
+  answer.rank_copies = mean_per_rank(copies.rank_copies, ranks);
+  answer.node_copies = mean_per_rank(copies.node_copies, ranks);
+  answer.estimated = copies.estimated && question.algorithm->distinct_copies;
+}
+
+void LonePredictor::run_ports(const ExchangeQuestion& question, const StartupCost& cost,
+                              Exchange& exchange, LoneOperation& operation,
+                              ExchangeAnswer& answer) {
+  const std::optional<PortForm> form = port_form(question.algorithm->name);
+  if (!form) {
+    throw Error(
+        fmt::format("'{}' is not defined at the fidelity 'ports'", question.algorithm->name),
+        "it is for " + port_algorithms());
+  }
+  const PortCopies copies = draw_port_copies(question, *form);
+  operation.make_port_body = [&](PortNetwork& network, CollectiveBody& body) {
+    body.start = question.algorithm->start;
+    make_port_body(
+        exchange, copies, cost, network, [](DeviceId, Bytes, Bytes) {}, body);
+  };
+  answer.run = network_.run(operation);
+  double to_ranks =
+      static_cast<double>(std::accumulate(copies.own.begin(), copies.own.end(), std::int64_t{0}));
+  for (const SparseCopies::Entry& entry : copies.to_ranks.entries) to_ranks += entry.copies;
+  const std::size_t ranks = question.devices.size();
+  const double per_rank = to_ranks / static_cast<double>(ranks);
+  (*form == PortForm::kPerRow ? answer.selections : answer.rank_copies) = per_rank;
+  if (*form == PortForm::kPerNode) answer.node_copies = mean_per_rank(copies.node_sum, ranks);
+  answer.estimated = copies.estimated && question.algorithm->distinct_copies;
 }
 
 ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
   SIM_CHECK(question.algorithm != nullptr, "an exchange has an algorithm");
   const ExchangeAlgorithm& algorithm = *question.algorithm;
-  const std::size_t ranks = question.devices.size();
-  check_pairs(ranks);
   const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
-  const CopyCounts& copies = question.copies != nullptr ? *question.copies : draw_copies(question);
-  SIM_CHECK(copies.ranks == static_cast<int>(ranks), "copies are of these ranks");
   const StartupCost cost =
       cost_of(cluster(), algorithm, question.direction, node_count(node_of_rank),
               question.size_exchange, question.library);
   Exchange exchange;
   exchange.direction = question.direction;
-  exchange.copies = &copies;
   exchange.ranks = question.devices;
   exchange.node_of_rank = node_of_rank;
   exchange.bytes_per_copy =
@@ -129,20 +184,15 @@ ExchangeAnswer LonePredictor::predict(const ExchangeQuestion& question) {
   operation.devices = question.devices;
   operation.arrivals = question.arrivals;
   operation.communication_sms = exchange.communication_sms;
-  operation.make_body = [&](ClusterNetwork& network, const TrafficSink& sink,
-                            CollectiveBody& body) {
-    body.start = algorithm.start;
-    algorithm.make(exchange, cost, network, sink, body);
-  };
   ExchangeAnswer answer;
-  answer.run = network_.run(operation);
   answer.label = cost.label;
   answer.source = cost.source;
   answer.bytes_per_copy = exchange.bytes_per_copy;
-  answer.selections = mean_per_rank(copies.rows, ranks);
-  answer.rank_copies = mean_per_rank(copies.rank_copies, ranks);
-  answer.node_copies = mean_per_rank(copies.node_copies, ranks);
-  answer.estimated = copies.estimated && algorithm.distinct_copies;
+  if (question.fidelity == LoneFidelity::kPorts) {
+    run_ports(question, cost, exchange, operation, answer);
+  } else {
+    run_flows(question, cost, exchange, operation, answer);
+  }
   return answer;
 }
 

@@ -15,10 +15,15 @@
 
 #include "models/dtype.h"
 #include "sim/policies/collectives/exchange.h"
+#include "sim/policies/collectives/ports_copies.h"
 #include "sim/workloads/lone_collective.h"
 #include "traces/synthetic/synthetic.h"
 
 namespace sim {
+
+// flows: every source-to-destination transfer. ports: per rank one send and one receive over its
+// ports and the cuts its bytes cross, for thousands of ranks.
+enum class LoneFidelity { kFlows, kPorts };
 
 // One dispatch or combine of a routed layer. Experts lie in order over the ranks, in blocks whose
 // sizes differ by at most one; every token's choices are drawn (token_budget of the routing: above
@@ -39,6 +44,7 @@ struct ExchangeQuestion {
   std::string library;  // whose constants; empty: the cluster's first (topologies/cluster.h)
   // GPUs [i tp, (i + 1) tp) are a tensor-parallel group, for algorithms that travel by groups.
   int tensor_parallel = 1;
+  LoneFidelity fidelity = LoneFidelity::kFlows;
   // Whether a dispatch begins with its size exchange: published tables time the transfer alone.
   bool size_exchange = false;
   std::vector<Duration> arrivals;  // per rank; empty: all at zero
@@ -50,10 +56,11 @@ struct ExchangeAnswer {
   std::string source;  // of the same
   Bytes bytes_per_copy;
   // Token copies of a rank, mean over ranks, each with the rank's and node's own share included.
-  double selections = 0;   // (token, expert) pairs
-  double rank_copies = 0;  // distinct ranks touched, summed over tokens
-  double node_copies = 0;  // distinct nodes touched, summed over tokens
-  bool estimated = false;  // distinct copies are expectations
+  // At port granularity only those are counted that the algorithm sends.
+  std::optional<double> selections;   // (token, expert) pairs
+  std::optional<double> rank_copies;  // distinct ranks touched, summed over tokens
+  std::optional<double> node_copies;  // distinct nodes touched, summed over tokens
+  bool estimated = false;             // distinct copies are expectations
 };
 
 // A collective of equal shares.
@@ -94,7 +101,19 @@ class LonePredictor {
   const Cluster& cluster() const { return network_.cluster(); }
 
  private:
+  // A layer's tokens and where they go.
+  struct DrawnRouting {
+    LayerRouting routing;
+    ExpertPlacement placement;
+    SlotAssignment assignment;
+  };
+  DrawnRouting draw_routing(const ExchangeQuestion& question) const;
   const CopyCounts& draw_copies(const ExchangeQuestion& question);
+  PortCopies draw_port_copies(const ExchangeQuestion& question, PortForm form) const;
+  void run_flows(const ExchangeQuestion& question, const StartupCost& cost, Exchange& exchange,
+                 LoneOperation& operation, ExchangeAnswer& answer);
+  void run_ports(const ExchangeQuestion& question, const StartupCost& cost, Exchange& exchange,
+                 LoneOperation& operation, ExchangeAnswer& answer);
 
   LoneNetwork network_;
   // The copies drawn last and what they were drawn for: dispatch and combine share them.

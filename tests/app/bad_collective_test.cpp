@@ -94,8 +94,19 @@ TEST_F(BadCollective, Ranks) {
   EXPECT_EQ(bytes("--bytes 8 --nodes 2 --set nodes=1"),
             "--nodes: --set nodes makes a cluster of 1, and 2 are asked for\n");
   EXPECT_EQ(bytes("--bytes 8 --nodes 300"),
-            "2400 ranks that all send to each other are 5760000 transfers; at most 4194304 fit in "
+            "--algorithm: 2400 ranks that all send to each other are 5760000 transfers; at most "
+            "4194304 fit in "
             "memory\n");
+}
+
+TEST_F(BadCollective, Fidelity) {
+  EXPECT_EQ(bytes("--bytes 8 --fidelity port"),
+            "--fidelity: there is no fidelity 'port'; did you mean 'ports'?\n");
+  EXPECT_EQ(bytes("--bytes 8 --fidelity ports"),
+            "--fidelity: 'ports' is for dispatch and combine\n");
+  EXPECT_EQ(tokens("--algorithm 2dh --tokens 8 --topk 8 --experts 16 --fidelity ports"),
+            "--algorithm: '2dh' is not defined at the fidelity 'ports'; it is for nccl, "
+            "deepep-low-latency, deepep-normal, nvlink-one-sided\n");
 }
 
 TEST_F(BadCollective, OptionsThatTheAlgorithmDoesNotHave) {

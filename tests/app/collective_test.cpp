@@ -2,9 +2,9 @@
 // and what any network must obey.
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "sim/app/collective_sweep.h"
 #include "sim/app/collective_text.h"
@@ -63,6 +63,22 @@ class CollectiveCommand : public ::testing::Test {
     return rows(std::move(more));
   }
 
+  // On two nodes, or on one where the algorithm does not serve two (in-switch reduction).
+  json served(const std::string& cluster, const std::string& op, const std::string& algorithm,
+              const std::vector<std::string>& sizes) const {
+    for (const char* nodes : {"2", "1"}) {
+      std::vector<std::string> words = {"collective", "--cluster", cluster, "--nodes",
+                                        nodes,        "--op",      op,      "--algorithm",
+                                        algorithm,    "--json"};
+      words.insert(words.end(), sizes.begin(), sizes.end());
+      const CommandResult result = simulate(folder_, words);
+      if (result.exit_code == 0) return json::parse(result.out);
+      EXPECT_EQ(result.err.rfind("--algorithm: ", 0), 0U) << result.err;
+    }
+    ADD_FAILURE() << op << " by " << algorithm << " serves nobody";
+    return json::array();
+  }
+
   TempFolder folder_;
 };
 
@@ -111,6 +127,21 @@ TEST_F(CollectiveCommand, DeepepDefinitions) {
   EXPECT_EQ(tiny("combine", "deepep-low-latency", fp8)[0]["bytes_per_copy"], 1024 + 8 * 4);
 }
 
+// All to all at once, every rank alike: both fidelities take the NIC's time.
+TEST_F(CollectiveCommand, PortsAgreeWithFlowsWhereAllIsAlike) {
+  for (const char* algorithm : {"nccl", "nvlink-one-sided", "deepep-normal"}) {
+    std::vector<std::string> arguments = kFourTokens;
+    const json flows = tiny("combine", algorithm, arguments)[0];
+    arguments.insert(arguments.end(), {"--fidelity", "ports"});
+    const json ports = tiny("combine", algorithm, arguments)[0];
+    EXPECT_EQ(ports["fidelity"], "ports");
+    EXPECT_NEAR(ports["time_s"].get<double>() / flows["time_s"].get<double>(), 1, 1e-6);
+    EXPECT_EQ(ports["algorithm_bandwidth_bytes_per_s"].get<double>() /
+                  flows["algorithm_bandwidth_bytes_per_s"].get<double>(),
+              flows["time_s"].get<double>() / ports["time_s"].get<double>());
+  }
+}
+
 TEST_F(CollectiveCommand, NcclBusFactors) {
   EXPECT_DOUBLE_EQ(bus_factor("all-reduce", 8), 1.75);
   EXPECT_DOUBLE_EQ(bus_factor("all-gather", 8), 0.875);
@@ -152,15 +183,14 @@ TEST_F(CollectiveCommand, SizesInEverySpelling) {
 TEST_F(CollectiveCommand, EveryRowHasTheColumnsThatToolsRead) {
   for (const std::string& op : sweep_operations()) {
     for (const std::string& algorithm : sweep_algorithms(op)) {
-      if (algorithm == "nccl-nvls") continue;  // inside one NVLink domain only
       const bool tokens = op == "dispatch" || op == "combine";
-      const json all =
-          tiny(op, algorithm, tokens ? kFourTokens : std::vector<std::string>{"--bytes", "1M,64M"});
+      const json all = served("tiny.yaml", op, algorithm,
+                              tokens ? kFourTokens : std::vector<std::string>{"--bytes", "1M,64M"});
       ASSERT_EQ(all.size(), tokens ? 1U : 2U) << op << " " << algorithm;
       for (const json& row : all) {
         EXPECT_EQ(row["op"], op);
         EXPECT_EQ(row["algorithm"], algorithm);
-        EXPECT_EQ(row["ranks"], 4);
+        EXPECT_EQ(row["ranks"], 2 * row["nodes"].get<int>());
         EXPECT_EQ(row["size_unit"], tokens ? "tokens" : "bytes");
         EXPECT_GT(row["size"], 0);
         EXPECT_GT(row["time_s"], 0);
@@ -173,19 +203,20 @@ TEST_F(CollectiveCommand, EveryRowHasTheColumnsThatToolsRead) {
   }
 }
 
-// More bytes are never faster, and none beats its bytes over the slowest link that they must cross.
+// More bytes are never faster, unless the constants change with the size (NCCL's protocols).
 TEST_F(CollectiveCommand, MoreBytesTakeLonger) {
   for (const std::string& op : sweep_operations()) {
     if (op == "dispatch" || op == "combine") continue;
     for (const std::string& algorithm : sweep_algorithms(op)) {
-      const json all =
-          rows({"--cluster", "hgx-h100", "--nodes", algorithm == "nccl-nvls" ? "1" : "2", "--op",
-                op, "--algorithm", algorithm, "--bytes", "1:4G:4"});
       double last = 0;
-      for (const json& row : all) {
+      std::string constants;
+      for (const json& row : served("hgx-h100", op, algorithm, {"--bytes", "1:4G:8"})) {
         const double time = row["time_s"];
-        EXPECT_GE(time, last) << op << " " << algorithm << " " << row["size"];
+        if (row["source"] == constants) {
+          EXPECT_GE(time, last) << op << " " << algorithm << " " << row["size"];
+        }
         last = time;
+        constants = row["source"];
       }
     }
   }
@@ -195,6 +226,27 @@ TEST_F(CollectiveCommand, MoreBytesTakeLonger) {
                                "--hidden", "7168", "--topk", "8", "--experts", "256"})) {
     EXPECT_GT(row["time_s"], last);
     last = row["time_s"];
+  }
+}
+
+// The NIC of 10 GB/s and NVLink of 100 GB/s bound every algorithm: of 4 ranks on 2 nodes, two ranks
+// of a node share 2 NICs, so what must leave a node of the buffer of 64 MB takes its time at 20
+// GB/s.
+TEST_F(CollectiveCommand, NothingBeatsTheCutBetweenTheNodes) {
+  const double bytes = 64e6;
+  const std::map<std::string, double> leaves_a_node = {
+      {"all-to-all", 2 * bytes / 2},  // of both ranks' buffers the half for the other node
+      {"all-gather", bytes / 2},      // the half that the node has
+      {"reduce-scatter", bytes / 2},  // partial sums of the half that the other node keeps
+      {"all-reduce", bytes / 2 * 2},  // both of these
+      {"broadcast", bytes},           // the whole buffer, from the root's node
+      {"send-receive", bytes}};       // of the last rank of the node
+  for (const auto& [op, out] : leaves_a_node) {
+    for (const std::string& algorithm : sweep_algorithms(op)) {
+      const json row = served("tiny.yaml", op, algorithm, {"--bytes", "64 MB"})[0];
+      if (row["nodes"] != 2) continue;
+      EXPECT_GE(row["time_s"].get<double>(), out / 20e9 * (1 - 1e-9)) << op << " " << algorithm;
+    }
   }
 }
 

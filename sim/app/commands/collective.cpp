@@ -34,6 +34,11 @@ void attach_collective(CLI::App& app) {
                       "ranks of a tensor-parallel group, for algorithms that travel by groups");
   command->add_option("--library", a->library,
                       "whose constants, where the cluster has those of several libraries");
+  command
+      ->add_option("--fidelity", a->fidelity,
+                   "flows: every transfer | ports: a send and a receive per rank (dispatch, "
+                   "combine; thousands of ranks)")
+      ->capture_default_str();
   command->add_option("--dtype", a->dtype, "of the values: bf16 | fp16 | fp8 | nvfp4 | fp32")
       ->capture_default_str();
   command->add_option("--bytes", a->bytes, "sizes: 8M | 1KiB,64MiB | 8:128M:2 (begin:end:factor)");
