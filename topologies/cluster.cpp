@@ -1,5 +1,7 @@
 #include "topologies/cluster.h"
 
+#include <utility>
+
 namespace sim {
 namespace {
 
@@ -64,10 +66,30 @@ const AlgorithmConstants* find_constants(const Cluster& cluster, std::string_vie
 }
 
 const CollectiveConstants* find_collective(const Cluster& cluster, std::string_view algorithm,
-                                           std::string_view operation, int nodes) {
-  return best(cluster.collectives, nodes, [&](const CollectiveConstants& entry) {
-    return entry.algorithm == algorithm && entry.operation == operation;
-  });
+                                           std::string_view operation, int nodes, int ranks,
+                                           Bytes bytes) {
+  const CollectiveConstants* found = nullptr;
+  const auto rank_of = [](const CollectiveConstants& entry) {
+    return std::pair(entry.scope != ConstantsScope::kAny, entry.from_bytes_per_rank);
+  };
+  for (const CollectiveConstants& entry : cluster.collectives) {
+    if (entry.algorithm != algorithm || entry.operation != operation) continue;
+    if (!holds(entry.scope, nodes) || ranks < entry.least_ranks) continue;
+    if (bytes.count() / ranks < entry.from_bytes_per_rank.count()) continue;
+    if (found == nullptr || rank_of(entry) > rank_of(*found)) found = &entry;
+  }
+  return found;
+}
+
+double serial_seconds(const CollectiveConstants& constants, double steps, Bytes bytes, int ranks) {
+  const double size = static_cast<double>(bytes.count());
+  double seconds = to_seconds(constants.base) + to_seconds(constants.per_step) * steps;
+  if (constants.local_copy) seconds += size / ranks / constants.local_copy->count();
+  if (constants.ramp > Duration(0)) {
+    seconds += to_seconds(constants.ramp) * size /
+               (size + static_cast<double>(constants.ramp_bytes.count()));
+  }
+  return seconds;
 }
 
 }  // namespace sim

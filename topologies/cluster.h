@@ -99,16 +99,22 @@ struct AlgorithmConstants {
 
 // One collective of a library, over g ranks with S total bytes:
 //   t = base + per_step steps + W/B + (S/g)/local_copy + ramp S/(S + ramp_bytes)
-// W = S (g-1)/g, for all-reduce twice that; steps = g-1, all-reduce 2(g-1), all-to-all 1; NVLS has
-// no steps. B = NVLink rate * nvlink_efficiency inside one NVLink domain, else the NIC rate of all
-// ranks of a node * nic_efficiency. NVLS reduces in the switch, so its efficiency may exceed 1.
+// W = S (g-1)/g, for all-reduce twice that; steps = g-1, all-reduce 2(g-1), all-to-all 1; NVLS
+// moves S (g+1)/g and has no steps; send-receive moves S in one step. B = NVLink rate *
+// nvlink_efficiency inside one NVLink domain, PCIe rate * pcie_efficiency inside a box without
+// NVLink, else the NIC rate of all ranks of a node * nic_efficiency. NCCL changes its protocol with
+// the size (LL, LL128, Simple), and the time jumps where it does: entries of one algorithm and
+// operation may hold from different `from_bytes_per_rank` (S/g) on.
 struct CollectiveConstants {
   std::string algorithm;  // "nccl-ring", "nccl-nvls"
   std::string operation;  // "all-to-all", "all-gather", "reduce-scatter", "all-reduce"
   ConstantsScope scope = ConstantsScope::kAny;
+  Bytes from_bytes_per_rank;  // holds from this S/g on, until the next entry's
+  int least_ranks = 2;        // NCCL does not use the algorithm for fewer
   Duration base{};
   Duration per_step{};
   double nvlink_efficiency = 1;
+  double pcie_efficiency = 1;
   double nic_efficiency = 1;
   std::optional<Bandwidth> local_copy;  // of the own share; none: not a term of the form
   Duration ramp{};
@@ -117,6 +123,9 @@ struct CollectiveConstants {
   std::string source;
   std::vector<std::string> fitted_to;  // as in StartupCost
 };
+
+// What of the form is not wire: base, steps, local copy and ramp, in seconds.
+double serial_seconds(const CollectiveConstants& constants, double steps, Bytes bytes, int ranks);
 
 // One number of the cluster and the reason it can be believed: what `simulate cluster show` lists.
 struct Figure {
@@ -150,7 +159,12 @@ struct Cluster {
 // without one, or when it has none that hold, the first entry of any library is the default.
 const AlgorithmConstants* find_constants(const Cluster& cluster, std::string_view algorithm,
                                          int nodes, std::string_view library = {});
+
+// The constants of a collective of `bytes` (S of its form) over `ranks` ranks on `nodes` nodes: of
+// the entries that hold at this scope and size, an exact scope before any, then the largest
+// from_bytes_per_rank. Null: none holds.
 const CollectiveConstants* find_collective(const Cluster& cluster, std::string_view algorithm,
-                                           std::string_view operation, int nodes);
+                                           std::string_view operation, int nodes, int ranks,
+                                           Bytes bytes);
 
 }  // namespace sim

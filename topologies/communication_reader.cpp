@@ -63,9 +63,12 @@ CollectiveConstants read_collective(YamlMap& entry) {
   constants.algorithm = entry.text("algorithm");
   constants.operation = entry.choice("operation", kOperations);
   constants.scope = read_scope(entry);
+  constants.from_bytes_per_rank = entry.bytes_or("from_bytes_per_rank", Bytes(0));
+  constants.least_ranks = static_cast<int>(entry.count_or("least_ranks", 2, {2, 1 << 20}));
   constants.base = entry.duration("base");
   constants.per_step = entry.duration_or("per_step", Duration(0));
   constants.nvlink_efficiency = entry.number_or("nvlink_efficiency", 1, kSwitchedEfficiency);
+  constants.pcie_efficiency = entry.number_or("pcie_efficiency", 1, kEfficiency);
   constants.nic_efficiency = entry.number_or("nic_efficiency", 1, kEfficiency);
   constants.local_copy = bandwidth_if(entry, "local_copy");
   constants.ramp = entry.duration_or("ramp", Duration(0));

@@ -71,7 +71,8 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
                                         {TaskKind::kReduceScatter, "reduce-scatter"}}) {
     const int per_node = static_cast<int>(setup.cluster.nodes.front().devices.size());
     const CollectiveConstants* constants = find_collective(
-        setup.cluster, "nccl-ring", operation, (setup.layout.tp + per_node - 1) / per_node);
+        setup.cluster, "nccl-ring", operation, (setup.layout.tp + per_node - 1) / per_node,
+        std::max(2, setup.layout.tp), Bytes(0));  // entries of other sizes have the same source
     add(operation, recorder.communication_time(kind),
         constants != nullptr ? constants->label : "assumed",
         constants != nullptr ? constants->source : assumed_startup().source);

@@ -37,7 +37,9 @@ TEST(Catalog, EveryFileReadsValidatesAndNamesItsSources) {
         EXPECT_GT(found->combine.base.count(), 0);
       }
       for (const char* operation : {"all-to-all", "all-gather", "reduce-scatter", "all-reduce"}) {
-        EXPECT_NE(find_collective(cluster, "nccl-ring", operation, cluster.node_count()), nullptr)
+        EXPECT_NE(find_collective(cluster, "nccl-ring", operation, cluster.node_count(),
+                                  cluster.device_count(), Bytes(1 << 20)),
+                  nullptr)
             << name << " " << operation;
       }
     }

@@ -202,11 +202,12 @@ TEST(ClusterReader, ScopesChooseConstants) {
   EXPECT_NEAR(four->dispatch.nic_efficiency, 47.8 / 50, 5e-4);
   EXPECT_NEAR(four->combine.nvlink_efficiency, 238.0 / 450, 5e-4);
   EXPECT_EQ(find_constants(cluster, "carrier-pigeon", 4), nullptr);
-  const CollectiveConstants* ring = find_collective(cluster, "nccl-ring", "all-gather", 1);
+  const CollectiveConstants* ring =
+      find_collective(cluster, "nccl-ring", "all-gather", 1, 8, Bytes(1));
   ASSERT_NE(ring, nullptr);
   EXPECT_NEAR(ring->nvlink_efficiency, 357.0 / 450, 5e-4);
   EXPECT_EQ(ring->ramp_bytes, Bytes(5'900'000));
-  EXPECT_EQ(find_collective(cluster, "nccl-nvls", "all-reduce", 2), nullptr);
+  EXPECT_EQ(find_collective(cluster, "nccl-nvls", "all-reduce", 2, 8, Bytes(1)), nullptr);
 }
 
 TEST(ClusterReader, CustomMistakes) {

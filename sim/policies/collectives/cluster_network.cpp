@@ -60,6 +60,7 @@ void ClusterNetwork::add_links(int paths, double bytes_per_payload,
     double share = 1;
     if (kind == LinkKind::kNic || kind == LinkKind::kFabric) share = efficiency.nic;
     if (kind == LinkKind::kNvlink) share = efficiency.nvlink;
+    if (kind == LinkKind::kPcie || kind == LinkKind::kHost) share = efficiency.pcie;
     uses.push_back({links_[id.index()], bytes_per_payload / share / paths});
   }
 }

@@ -21,6 +21,7 @@ namespace sim {
 struct WireEfficiency {
   double nic = 1;  // NICs and the fabric behind them
   double nvlink = 1;
+  double pcie = 1;  // and the links between host bridges
 };
 
 class ClusterNetwork {
