@@ -1,0 +1,53 @@
+// The closed forms whose constants are fitted, as tables of parameters and one function each.
+//
+// A form says what a row takes, in seconds, from line rates of the machine and the values of its
+// parameters. The engine lowers the same constants to transfers; topologies/accuracy.md shows what
+// the engine says, never the closed form.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "topologies/calibration/measured_row.h"
+#include "topologies/cluster.h"
+
+namespace sim {
+
+// Line rates per GPU and direction, bytes per second; zero: there is none.
+struct MachineRates {
+  double nvlink = 0;
+  double pcie = 0;  // the slowest link between neighbours of a box, shared by nobody else
+  double nic = 0;   // of one NIC
+  int nics_per_node = 0;
+};
+
+// Of the first node of a cluster, all nodes being alike.
+MachineRates rates_of(const Cluster& cluster);
+
+enum class ParameterKind { kDuration, kShare, kBandwidth, kBytes, kNumber };
+
+// Values are seconds, shares, bytes per second, bytes. All are positive: the fit moves logarithms.
+struct FormParameter {
+  std::string_view key;  // of the constants' YAML
+  ParameterKind kind;
+  double start;  // where the search begins, and its bounds
+  double least;
+  double most;
+  double absent;  // value when a specification neither fits nor fixes it
+};
+
+struct FitForm {
+  std::string_view name;
+  std::span<const FormParameter> parameters;
+  // REQUIRES: one value per parameter, in the order of the table.
+  double (*seconds)(const MeasuredRow& row, const MachineRates& rates,
+                    std::span<const double> values);
+};
+
+std::span<const FitForm> fit_forms();
+const FitForm* find_fit_form(std::string_view name);  // null: no such form
+
+extern const FitForm kCollectiveForm;  // collective_form.cpp: CollectiveConstants
+
+}  // namespace sim
