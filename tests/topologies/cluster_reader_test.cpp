@@ -205,9 +205,21 @@ TEST(ClusterReader, ScopesChooseConstants) {
   const CollectiveConstants* ring =
       find_collective(cluster, "nccl-ring", "all-gather", 1, 8, Bytes(1));
   ASSERT_NE(ring, nullptr);
-  EXPECT_NEAR(ring->nvlink_efficiency, 357.0 / 450, 5e-4);
-  EXPECT_EQ(ring->ramp_bytes, Bytes(5'900'000));
+  EXPECT_EQ(ring->nvlink_efficiency, 0.795);
+  EXPECT_EQ(ring->ramp_bytes, Bytes(5'360'000));
+  EXPECT_EQ(ring->fitted_to, std::vector<std::string>{"aic-nccl-h100-2.29.2#1-42,337-378"});
   EXPECT_EQ(find_collective(cluster, "nccl-nvls", "all-reduce", 2, 8, Bytes(1)), nullptr);
+}
+
+TEST(ClusterReader, ConstantsHoldFromASizeAndForEnoughRanks) {
+  const Cluster cluster = cluster_of("{use: hgx-b200, nodes: 1}");
+  const auto base = [&](std::int64_t bytes) {
+    return find_collective(cluster, "nccl-ring", "all-gather", 1, 8, Bytes(bytes))->base;
+  };
+  EXPECT_EQ(base(8 * 1448 * 1024 - 8), std::chrono::nanoseconds(7940));
+  EXPECT_EQ(base(8 * 1448 * 1024), std::chrono::nanoseconds(9910));
+  EXPECT_EQ(find_collective(cluster, "nccl-nvls", "all-reduce", 1, 5, Bytes(1)), nullptr);
+  EXPECT_NE(find_collective(cluster, "nccl-nvls", "all-reduce", 1, 6, Bytes(1)), nullptr);
 }
 
 TEST(ClusterReader, CustomMistakes) {

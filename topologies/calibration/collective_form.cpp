@@ -1,6 +1,6 @@
 // CollectiveConstants (topologies/cluster.h) in closed form.
 #include <algorithm>
-#include <limits>
+#include <cmath>
 
 #include "topologies/calibration/fit_form.h"
 
@@ -45,6 +45,10 @@ Wire wire_of(const MeasuredRow& row) {
   const double several = row.nodes > 1 ? 1 : 0;
   if (row.operation == "all-reduce" && row.algorithm == "nccl-nvls") {
     return {size * (g + 1) / g, 0, 0};
+  }
+  // Two trees: all nodes but the roots send S/2 up and S/2 down in each; NVLink is no limit.
+  if (row.operation == "all-reduce" && row.algorithm == "nccl-tree") {
+    return {2 * ring, 2 * size * (1 - 1.0 / row.nodes), 2 * std::log2(row.nodes)};
   }
   // A ring leaves a node once, however many ranks the node has.
   if (row.operation == "all-reduce") return {2 * ring, several * 2 * ring, 2 * (g - 1)};

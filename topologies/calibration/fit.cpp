@@ -85,7 +85,7 @@ std::vector<FittedSet> fit_sets(const Problem& problem, const std::vector<std::s
     FittedSet large = fit_one_set(problem, above, loss_above);
     if (best.empty() || loss + loss_above < least) {
       least = loss + loss_above;
-      large.from_bytes_per_rank = std::round(from);
+      large.from_bytes_per_rank = std::round(from / 1024) * 1024;
       best = {std::move(small), std::move(large)};
     }
   }
@@ -188,9 +188,10 @@ std::string to_catalog_yaml(const CalibrationSpec& spec, const FitResult& result
     text += space + "- {";
     for (const auto& [key, value] : result.fit->entry) text += fmt::format("{}: {}, ", key, value);
     if (set.from_bytes_per_rank > 0) {
-      text += fmt::format("from_bytes_per_rank: {:.0f} B, ", set.from_bytes_per_rank);
+      text += fmt::format("from_bytes_per_rank: {:.0f} KiB, ", set.from_bytes_per_rank / 1024);
     }
-    text += "\n" + space + "  ";
+    text.back() = '\n';
+    text += space + "  ";
     for (std::size_t p = 0; p < set.values.size(); ++p) {
       const FormParameter& parameter = spec.form->parameters[p];
       const std::string key(parameter.key);

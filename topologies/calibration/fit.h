@@ -27,7 +27,7 @@ struct SplitErrors {
 
 struct FitResult {
   const CalibrationFit* fit = nullptr;
-  std::vector<FittedSet> sets;  // one, or one per protocol in rising size
+  std::vector<FittedSet> sets;         // one, or one per protocol in rising size
   std::vector<std::string> fitted_to;  // compact ids
   SplitErrors kept;                    // of the constants above
   std::vector<SplitErrors> splits;

@@ -37,8 +37,8 @@ struct Problem {
   std::vector<double> values_at(const Eigen::VectorXd& logs) const {
     std::vector<double> result(range.size());
     for (std::size_t i = 0; i < range.size(); ++i) {
-      result[i] = std::clamp(std::exp(logs[static_cast<Eigen::Index>(i)]), range[i].least,
-                             range[i].most);
+      result[i] =
+          std::clamp(std::exp(logs[static_cast<Eigen::Index>(i)]), range[i].least, range[i].most);
     }
     return result;
   }
@@ -51,8 +51,8 @@ struct Problem {
     }
     for (std::size_t i = 0; i < range.size(); ++i) {
       const double at = logs[static_cast<Eigen::Index>(i)];
-      const double beyond = std::max({0.0, at - std::log(range[i].most),
-                                      std::log(range[i].least) - at});
+      const double beyond =
+          std::max({0.0, at - std::log(range[i].most), std::log(range[i].least) - at});
       residuals[static_cast<Eigen::Index>(measured.size() + i)] = beyond;
     }
     return 0;

@@ -22,9 +22,9 @@ struct Minimum {
   std::vector<double> values;
   double loss = 0;  // mean over rows
 };
-Minimum least_relative_squares(
-    std::span<const FittedValue> values, std::span<const double> measured,
-    const std::function<void(std::span<const double> values, std::span<double> predicted)>&
-        predict);
+Minimum least_relative_squares(std::span<const FittedValue> values,
+                               std::span<const double> measured,
+                               const std::function<void(std::span<const double> values,
+                                                        std::span<double> predicted)>& predict);
 
 }  // namespace sim

@@ -11,7 +11,7 @@ namespace sim {
 
 using AttachCommand = void(CLI::App& app);
 AttachCommand attach_run, attach_check, attach_query, attach_list, attach_trace, attach_model,
-    attach_cluster, attach_flows, attach_collective;
+    attach_cluster, attach_flows, attach_collective, attach_calibrate;
 
 inline constexpr auto kCommands = std::to_array<AttachCommand*>({
     &attach_run,
@@ -23,6 +23,7 @@ inline constexpr auto kCommands = std::to_array<AttachCommand*>({
     &attach_cluster,
     &attach_flows,
     &attach_collective,
+    &attach_calibrate,
 });
 
 }  // namespace sim

@@ -1,4 +1,4 @@
-// NCCL and vLLM custom all-reduce latencies of the aiconfigurator database.
+// NCCL latencies of the aiconfigurator database.
 //
 // `message_size` is in elements of the dtype and the size nccl-tests reports: the whole buffer, so
 // S = elements * bytes per element. Out of place. `latency` is in milliseconds.
@@ -10,23 +10,25 @@ namespace {
 
 std::int64_t element_bytes(const CsvFile& file, std::size_t column) {
   const std::string_view dtype = file.text(column);
-  if (dtype == "half" || dtype == "bfloat16") return 2;
+  if (dtype == "half") return 2;
   if (dtype == "int8") return 1;
   file.fail(column, "'" + std::string(dtype) + "' is not a type that this reader knows",
-            "half, bfloat16 and int8 are");
+            "half and int8 are");
 }
 
-void read_rows(const MeasuredSource& source, const std::string& path, std::string_view dtype_column,
-               std::vector<MeasuredRow>& rows, std::string (*algorithm)(const CsvFile&)) {
+}  // namespace
+
+void read_aiconfigurator_nccl(const MeasuredSource& source, const std::string& path,
+                              std::vector<MeasuredRow>& rows) {
   CsvFile file(path);
-  const std::size_t dtype = file.column(dtype_column);
+  const std::size_t dtype = file.column("nccl_dtype");
   const std::size_t gpus = file.column("num_gpus");
   const std::size_t size = file.column("message_size");
   const std::size_t operation = file.column("op_name");
   const std::size_t latency = file.column("latency");
   for (std::int64_t number = 1; file.next(); ++number) {
     MeasuredRow row = row_of(source, number);
-    row.algorithm = algorithm(file);
+    row.algorithm = "nccl";
     row.operation = operation_named(file.text(operation), file.place(operation));
     row.ranks = static_cast<int>(file.count(gpus, 1024));
     row.dtype = file.text(dtype);
@@ -34,23 +36,6 @@ void read_rows(const MeasuredSource& source, const std::string& path, std::strin
     row.time_s = file.number(latency, 1e-6, 1e6) * 1e-3;
     rows.push_back(std::move(row));
   }
-}
-
-}  // namespace
-
-void read_aiconfigurator_nccl(const MeasuredSource& source, const std::string& path,
-                              std::vector<MeasuredRow>& rows) {
-  read_rows(source, path, "nccl_dtype", rows, [](const CsvFile&) { return std::string("nccl"); });
-}
-
-void read_aiconfigurator_custom_all_reduce(const MeasuredSource& source, const std::string& path,
-                                           std::vector<MeasuredRow>& rows) {
-  read_rows(source, path, "allreduce_dtype", rows, [](const CsvFile& file) {
-    const std::size_t kind = file.column("kernel_source");
-    if (file.text(kind) == "vLLM_custom_graph") return std::string("vllm-custom-graph");
-    if (file.text(kind) == "vLLM_custom_eager") return std::string("vllm-custom-eager");
-    file.fail(kind, "'" + std::string(file.text(kind)) + "' is not a kernel of this table");
-  });
 }
 
 }  // namespace sim

@@ -31,10 +31,6 @@ constexpr MeasuredSource kSources[] = {
     // The file is named after 2.23; its rows say 2.29.2.
     {"aic-nccl-gb200-2.29.2", AIC "gb200__comm__nccl__2.23__nccl_perf.csv.gz", kAiconfigurator,
      "gb200-nvl72", "nccl 2.29.2", &read_aiconfigurator_nccl},
-    {"aic-vllm-all-reduce-a100", AIC "a100_sxm__comm__vllm__0.14.0__custom_allreduce_perf.csv.gz",
-     kAiconfigurator, "hgx-a100", "vllm 0.14.0", &read_aiconfigurator_custom_all_reduce},
-    {"aic-vllm-all-reduce-h100", AIC "h100_sxm__comm__vllm__0.24.0__custom_allreduce_perf.csv.gz",
-     kAiconfigurator, "hgx-h100", "vllm 0.24.0", &read_aiconfigurator_custom_all_reduce},
     {"apex-h100-all-gather", APEX "H100-SXM-80GB/all_gather.csv", kApex, "hgx-h100", "",
      &read_apex_collective},
     {"apex-h100-all-reduce", APEX "H100-SXM-80GB/all_reduce.csv", kApex, "hgx-h100", "",

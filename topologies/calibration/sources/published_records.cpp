@@ -20,14 +20,15 @@ constexpr CountRange kSize{1, std::int64_t{1} << 40};
 
 }  // namespace
 
-// {bytes, busbw} or {bytes, time_us} or {bytes, busbw_1node, busbw_4node} on nodes of 8.
+// {bytes, busbw} or {bytes, time_us} or {bytes, busbw_1node, busbw_4node} on nodes of 8. Rows are
+// numbered as they are told: value 1 on one node and on four, value 2 on one node, ...
 void read_published_all_reduce(const MeasuredSource& source, const std::string& path,
                                std::vector<MeasuredRow>& rows) {
-  each_value(source, path, [&](YamlMap& value, std::int64_t number) {
+  std::int64_t number = 0;
+  each_value(source, path, [&](YamlMap& value, std::int64_t) {
     const std::int64_t bytes = value.count("bytes", kSize);
     const auto add = [&](int nodes, double time_s) {
-      MeasuredRow row = row_of(source, number);
-      if (nodes > 1) row.id += fmt::format("@{}", nodes);
+      MeasuredRow row = row_of(source, ++number);
       row.operation = "all-reduce";
       row.algorithm = "nccl";
       row.nodes = nodes;
@@ -55,13 +56,13 @@ void read_published_all_reduce(const MeasuredSource& source, const std::string& 
 void read_nvls_gpu_count(const MeasuredSource& source, const std::string& path,
                          std::vector<MeasuredRow>& rows) {
   constexpr std::int64_t kBytes = std::int64_t{8} << 30;
-  each_value(source, path, [&](YamlMap& value, std::int64_t number) {
+  std::int64_t number = 0;
+  each_value(source, path, [&](YamlMap& value, std::int64_t) {
     const int ranks = static_cast<int>(value.count("gpus", {2, 8}));
     const bool b200 = value.text("gpu") == "B200";
     for (const char* key : {"busbw", "busbw_nvls_off"}) {
       const bool ring = std::string_view(key) == "busbw_nvls_off";
-      MeasuredRow row = row_of(source, number);
-      row.id += ring ? "@ring" : "";
+      MeasuredRow row = row_of(source, ++number);
       row.cluster = b200 ? "hgx-b200" : "hgx-h200";
       row.operation = "all-reduce";
       row.algorithm = ring ? "nccl-ring" : "nccl";

@@ -12,7 +12,7 @@ namespace sim {
 using MeasuredReader = void(const MeasuredSource& source, const std::string& path,
                             std::vector<MeasuredRow>& rows);
 
-MeasuredReader read_aiconfigurator_nccl, read_aiconfigurator_custom_all_reduce;
+MeasuredReader read_aiconfigurator_nccl;
 MeasuredReader read_apex_collective;
 MeasuredReader read_vidur_collective;
 MeasuredReader read_nccl_tests_log;

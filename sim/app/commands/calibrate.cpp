@@ -1,0 +1,152 @@
+// simulate calibrate fit | show | accuracy: constants of communication out of published tables, and
+// how far the simulator is from the tables.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "sim/app/accuracy_text.h"
+#include "sim/app/catalog.h"
+#include "sim/app/cluster_choice.h"
+#include "sim/app/commands/commands.h"
+#include "sim/input/suggestion.h"
+#include "topologies/calibration/fit.h"
+
+namespace sim {
+namespace {
+
+constexpr const char* kDataHelp =
+    "folder of the public reference data, with data/ and papers/ (default: MOE_SHARED_DIR, else "
+    "`shared` beside the repository)";
+
+std::string data_folder(const std::string& given, const Catalog& catalog) {
+  std::string folder = given;
+  if (folder.empty()) {
+    const char* shared = std::getenv("MOE_SHARED_DIR");
+    folder = shared != nullptr
+                 ? std::string(shared)
+                 : (std::filesystem::path(catalog.root()).parent_path() / "shared").string();
+  }
+  if (!std::filesystem::is_directory(std::filesystem::path(folder) / "data")) {
+    throw Error(fmt::format("the folder '{}' holds no public reference data", folder),
+                "name it with --data, or set MOE_SHARED_DIR");
+  }
+  return folder;
+}
+
+std::string spec_file(const std::string& name, const Catalog& catalog) {
+  if (std::filesystem::is_regular_file(name)) return name;
+  const CatalogLookup lookup = catalog_in(catalog.root() + "/topologies/calibration/specs");
+  if (const std::optional<std::string> file = lookup.file(name)) return *file;
+  throw Error(fmt::format("there is no specification '{}'", name), suggest(name, lookup.names));
+}
+
+std::string errors_line(const char* what, const ErrorSummary& errors) {
+  if (errors.rows == 0) return "";
+  return fmt::format(
+      "#   {:<24} {:>5.1f} {:>6.1f} {:>6.1f} {:>6.1f} {:>7.1f}  {:>4} rows, worst {}\n", what,
+      100 * errors.mean, 100 * errors.median, 100 * errors.p90, 100 * errors.p95,
+      100 * errors.worst, errors.rows, errors.worst_row);
+}
+
+void print_split(const SplitErrors& split) {
+  std::cout << errors_line("fitted rows", split.fitted) << errors_line("other rows", split.tested)
+            << errors_line("  decode-like sizes", split.tested_decode)
+            << errors_line("  prefill-like sizes", split.tested_prefill);
+}
+
+void fit(const std::vector<std::string>& names, const std::string& data) {
+  const Catalog catalog;
+  const std::string folder = data_folder(data, catalog);
+  for (const std::string& name : names) {
+    const CalibrationSpec spec = load_calibration_spec(spec_file(name, catalog));
+    std::vector<MeasuredRow> rows;
+    for (const std::string& table : spec.tables) {
+      const std::vector<MeasuredRow> more = read_measured(table, folder);
+      rows.insert(rows.end(), more.begin(), more.end());
+    }
+    const Cluster cluster = choose_cluster(catalog, spec.cluster, {}, 2);
+    std::cout << fmt::format("# {}: constants of {}; errors in %: mean, median, p90, p95, worst\n",
+                             spec.name, spec.cluster);
+    for (const CalibrationFit& each : spec.fits) {
+      const FitResult result = run_fit(spec, each, rows, rates_of(cluster));
+      std::cout << to_catalog_yaml(spec, result, 2);
+      print_split(result.kept);
+      for (const SplitErrors& split : result.splits) {
+        std::cout << "#   split " << split.name << "\n";
+        print_split(split);
+      }
+    }
+  }
+}
+
+void show_cluster(const Catalog& catalog, const std::string& name) {
+  const Cluster cluster = choose_cluster(catalog, name, {}, std::nullopt);
+  std::cout << name << "\n";
+  const auto line = [](const std::string& what, const std::string& label, const std::string& source,
+                       const std::vector<std::string>& fitted_to) {
+    std::cout << fmt::format("  {}\n    {}: {}\n", what, label, source);
+    for (const std::string& rows : fitted_to) std::cout << "    fitted to " << rows << "\n";
+  };
+  for (const AlgorithmConstants& entry : cluster.communication) {
+    const std::string what = fmt::format("{}, {}", entry.algorithm, to_text(entry.scope));
+    line(what + ", dispatch", entry.dispatch.label, entry.dispatch.source,
+         entry.dispatch.fitted_to);
+    line(what + ", combine", entry.combine.label, entry.combine.source, entry.combine.fitted_to);
+  }
+  for (const CollectiveConstants& entry : cluster.collectives) {
+    std::string what =
+        fmt::format("{}, {}, {}", entry.operation, entry.algorithm, to_text(entry.scope));
+    if (entry.from_bytes_per_rank.count() > 0) {
+      what += fmt::format(", from {} a rank", format_bytes(entry.from_bytes_per_rank));
+    }
+    line(what, entry.label, entry.source, entry.fitted_to);
+  }
+}
+
+void show(const std::string& cluster) {
+  const Catalog catalog;
+  if (!cluster.empty()) return show_cluster(catalog, cluster);
+  for (const CatalogEntry& entry : catalog.clusters()) show_cluster(catalog, entry.name);
+}
+
+}  // namespace
+
+void attach_calibrate(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "calibrate", "constants of communication from published tables: fit, show, accuracy");
+  command->require_subcommand(1);
+
+  auto data = std::make_shared<std::string>();
+  auto specs = std::make_shared<std::vector<std::string>>();
+  CLI::App* fitted = command->add_subcommand(
+      "fit", "fits constants to measured rows; prints them as the catalog holds them");
+  fitted->add_option("spec", *specs, "a name in topologies/calibration/specs, or a YAML file")
+      ->required();
+  fitted->add_option("--data", *data, kDataHelp);
+  fitted->callback([specs, data] { fit(*specs, *data); });
+
+  auto cluster = std::make_shared<std::string>();
+  CLI::App* shown =
+      command->add_subcommand("show", "the constants in use, on whose word, and fitted to what");
+  shown->add_option("cluster", *cluster, "a name from `simulate list clusters` (default: all)");
+  shown->callback([cluster] { show(*cluster); });
+
+  auto tables = std::make_shared<std::vector<std::string>>();
+  auto json = std::make_shared<bool>(false);
+  CLI::App* accuracy = command->add_subcommand(
+      "accuracy", "the simulator's prediction beside every measured row, fitted or not");
+  accuracy->add_option("table", *tables, "tables of measurements (default: all)");
+  accuracy->add_option("--data", *data, kDataHelp);
+  accuracy->add_flag("--json", *json, "every row as JSON");
+  accuracy->callback([tables, data, json] {
+    const Catalog catalog;
+    const std::vector<TableAccuracy> result =
+        measure_accuracy(catalog, data_folder(*data, catalog), *tables);
+    std::cout << (*json ? accuracy_json(result) : accuracy_markdown(result));
+  });
+}
+
+}  // namespace sim
