@@ -15,9 +15,9 @@
 namespace sim {
 namespace {
 
-constexpr std::size_t kMostRows = 700;  // of one table
-constexpr double kDisputed = 1.25;      // two published times of one question
-constexpr double kTrend = 1.10;         // smaller differences are noise
+constexpr std::size_t kMostRows = 2000;  // of one table
+constexpr double kDisputed = 1.25;       // two published times of one question
+constexpr double kTrend = 1.10;          // smaller differences are noise
 
 // A cluster with enough nodes for a table's rows, and what answers questions on it.
 struct Machine {
