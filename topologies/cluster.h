@@ -72,6 +72,7 @@ struct StartupCost {
   double rate_exponent = 0;              // the wire time grows with (ranks / 8) to this power
   double nic_efficiency = 1;             // share of a NIC's line rate that payload reaches
   double nvlink_efficiency = 1;          // the same for NVLink
+  double pcie_efficiency = 1;            // the same for PCIe, in boxes without NVLink
   std::optional<Bandwidth> copy_per_sm;  // payload an SM copies; none: SMs are no limit
   double extra_copies = 0;         // copies an SM makes of a token beside one per rank, on one node
   Duration per_copy{};             // SM time per copy beside its bytes
@@ -106,8 +107,8 @@ struct AlgorithmConstants {
 // the size (LL, LL128, Simple), and the time jumps where it does: entries of one algorithm and
 // operation may hold from different `from_bytes_per_rank` (S/g) on.
 struct CollectiveConstants {
-  std::string algorithm;  // "nccl-ring", "nccl-nvls"
-  std::string operation;  // "all-to-all", "all-gather", "reduce-scatter", "all-reduce"
+  std::string algorithm;  // "nccl-ring", "nccl-tree", "nccl-nvls"; "nccl": grouped sends
+  std::string operation;  // "all-to-all", "all-gather", "reduce-scatter", "all-reduce", ...
   ConstantsScope scope = ConstantsScope::kAny;
   Bytes from_bytes_per_rank;  // holds from this S/g on, until the next entry's
   int least_ranks = 2;        // NCCL does not use the algorithm for fewer

@@ -45,6 +45,7 @@ StartupCost read_startup(YamlMap& algorithm, std::string_view key) {
   cost.rate_exponent = entry.number_or("rate_exponent", 0, kExponent);
   cost.nic_efficiency = entry.number_or("nic_efficiency", 1, kEfficiency);
   cost.nvlink_efficiency = entry.number_or("nvlink_efficiency", 1, kEfficiency);
+  cost.pcie_efficiency = entry.number_or("pcie_efficiency", 1, kEfficiency);
   cost.copy_per_sm = bandwidth_if(entry, "copy_per_sm");
   cost.extra_copies = entry.number_or("extra_copies", 0, {0, 1000});
   cost.per_copy = entry.duration_or("per_copy", Duration(0));

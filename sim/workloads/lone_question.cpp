@@ -217,6 +217,31 @@ std::vector<std::string> collective_algorithms(const std::string& operation) {
   return names;
 }
 
+namespace {
+
+// All-to-all of plain bytes has constants of its own, which know the size; the dispatch of a run
+// has those of its algorithm in `communication`.
+StartupCost all_to_all_cost(const Cluster& cluster, const CollectiveQuestion& question,
+                            const ExchangeAlgorithm& algorithm, int nodes) {
+  const int ranks = static_cast<int>(question.devices.size());
+  const CollectiveConstants* constants = find_collective(
+      cluster, question.algorithm, question.operation, nodes, ranks, question.bytes);
+  if (constants == nullptr) {
+    return cost_of(cluster, algorithm, Direction::kDispatch, nodes, false, question.library);
+  }
+  StartupCost cost;
+  cost.base = duration_from_seconds(serial_seconds(*constants, 1, question.bytes, ranks));
+  cost.nic_efficiency = constants->nic_efficiency;
+  cost.nvlink_efficiency = constants->nvlink_efficiency;
+  cost.pcie_efficiency = constants->pcie_efficiency;
+  cost.label = constants->label;
+  cost.source = constants->source;
+  cost.fitted_to = constants->fitted_to;
+  return cost;
+}
+
+}  // namespace
+
 CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
   const std::vector<int> node_of_rank = nodes_of_ranks(cluster(), question.devices);
   LoneOperation operation;
@@ -227,8 +252,8 @@ CollectiveAnswer LonePredictor::predict(const CollectiveQuestion& question) {
   if (question.operation == "all-to-all") {
     check_pairs(question.devices.size());
     const ExchangeAlgorithm& algorithm = find_exchange_algorithm(question.algorithm);
-    const StartupCost cost = cost_of(cluster(), algorithm, Direction::kDispatch,
-                                     node_count(node_of_rank), false, question.library);
+    const StartupCost cost =
+        all_to_all_cost(cluster(), question, algorithm, node_count(node_of_rank));
     const CopyCounts copies = equal_shares(question.bytes, node_of_rank);
     Exchange exchange;
     exchange.copies = &copies;

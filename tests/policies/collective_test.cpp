@@ -226,8 +226,8 @@ TEST(InSwitch, PortsCarryWhatTheSwitchDoesNotSum) {
   EXPECT_EQ(port("down"), 1024);
 }
 
-// The constants' form: W/B with W = 2 S (g-1)/g = 6144 B at half the NVLink rate.
-TEST(InSwitch, ConstantsAreOfTheBytesOfARing) {
+// The constants' form: W/B with W = S (g+1)/g = 5120 B at half the NVLink rate.
+TEST(InSwitch, ConstantsAreOfTheBytesOfAPort) {
   Cluster cluster = testing::rail_cluster(1, 4);
   CollectiveConstants constants;
   constants.algorithm = "nccl-nvls";
@@ -236,7 +236,7 @@ TEST(InSwitch, ConstantsAreOfTheBytesOfARing) {
   cluster.collectives = {constants};
   Call call(cluster);
   call.run("all-reduce", "nccl-nvls", 4096);
-  EXPECT_DOUBLE_EQ(call.fabric.carried(call.body).at("n0/gpu1/nvlink-up"), 6144 / 0.5);
+  EXPECT_DOUBLE_EQ(call.fabric.carried(call.body).at("n0/gpu1/nvlink-up"), 5120 / 0.5);
 }
 
 TEST(Grouped, SendReceiveGoesToTheNextRank) {

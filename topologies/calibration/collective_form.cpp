@@ -48,7 +48,8 @@ Wire wire_of(const MeasuredRow& row) {
   }
   // Two trees: all nodes but the roots send S/2 up and S/2 down in each; NVLink is no limit.
   if (row.operation == "all-reduce" && row.algorithm == "nccl-tree") {
-    return {2 * ring, 2 * size * (1 - 1.0 / row.nodes), 2 * std::log2(row.nodes)};
+    const double steps = 2 * (std::ceil(std::log2(row.nodes)) + g / row.nodes - 1);
+    return {2 * ring, 2 * size * (1 - 1.0 / row.nodes), steps};
   }
   // A ring leaves a node once, however many ranks the node has.
   if (row.operation == "all-reduce") return {2 * ring, several * 2 * ring, 2 * (g - 1)};

@@ -189,10 +189,14 @@ std::vector<std::string> compact_ids(std::span<const std::string> ids) {
     std::sort(list.begin(), list.end());
     std::string text = table + "#";
     for (std::size_t i = 0; i < list.size();) {
+      const std::int64_t step = i + 1 < list.size() ? list[i + 1] - list[i] : 1;
       std::size_t last = i;
-      while (last + 1 < list.size() && list[last + 1] == list[last] + 1) ++last;
+      while (last + 1 < list.size() && list[last + 1] - list[last] == step) ++last;
+      if (step != 1 && last - i < 2) last = i;  // two numbers are shorter written out
       if (i > 0) text += ",";
-      text += last == i ? fmt::format("{}", list[i]) : fmt::format("{}-{}", list[i], list[last]);
+      text += fmt::format("{}", list[i]);
+      if (last > i) text += fmt::format("-{}", list[last]);
+      if (last > i && step != 1) text += fmt::format("/{}", step);
       i = last + 1;
     }
     result.push_back(std::move(text));
@@ -221,8 +225,15 @@ bool holds_id(std::span<const std::string> compact, std::string_view id) {
         if (to.ec != std::errc{}) break;
         at = to.ptr;
       }
+      std::int64_t step = 1;
+      if (at < end && *at == '/') {
+        const auto by = std::from_chars(at + 1, end, step);
+        if (by.ec != std::errc{} || step < 1) break;
+        at = by.ptr;
+      }
       if (at < end && *at != ',') break;  // an id that is written out
-      if (parts->number >= first && parts->number <= last) return true;
+      const bool inside = parts->number >= first && parts->number <= last;
+      if (inside && (parts->number - first) % step == 0) return true;
       if (at < end) ++at;
     }
   }

@@ -20,9 +20,11 @@ CollectiveBuilder::CollectiveBuilder(const CollectiveCall& call, std::string_vie
     nodes_[at->second].push_back(static_cast<std::int32_t>(i));
   }
   constants_ = find_collective(network.cluster(), algorithm, call.operation,
-                               static_cast<int>(nodes_.size()));
-  if (constants_ != nullptr)
-    efficiency_ = {constants_->nic_efficiency, constants_->nvlink_efficiency};
+                               static_cast<int>(nodes_.size()), ranks(), call.bytes);
+  if (constants_ != nullptr) {
+    efficiency_ = {constants_->nic_efficiency, constants_->nvlink_efficiency,
+                   constants_->pcie_efficiency};
+  }
   body_.start = StartRule::kRendezvous;
   body_.startup.assign(call.devices.size(), Duration(0));
 }
@@ -35,12 +37,7 @@ bool CollectiveBuilder::one_scale_up_domain() const {
 
 void CollectiveBuilder::start(int steps) {
   if (constants_ == nullptr) return;
-  double seconds = to_seconds(constants_->base) + to_seconds(constants_->per_step) * steps;
-  if (constants_->local_copy) seconds += bytes() / ranks() / constants_->local_copy->count();
-  if (constants_->ramp > Duration(0)) {
-    seconds += to_seconds(constants_->ramp) * bytes() /
-               (bytes() + static_cast<double>(constants_->ramp_bytes.count()));
-  }
+  const double seconds = serial_seconds(*constants_, steps, call_.bytes, ranks());
   std::fill(body_.startup.begin(), body_.startup.end(), duration_from_seconds(seconds));
 }
 
@@ -55,11 +52,10 @@ Duration CollectiveBuilder::hop(std::int32_t from, std::int32_t to, double per_p
   return constants_ != nullptr ? Duration(0) : latency;
 }
 
-Duration CollectiveBuilder::ports(std::int32_t rank, double up, double down, double slower) {
+Duration CollectiveBuilder::ports(std::int32_t rank, double up, double down) {
   const DeviceId here = device(rank);
   const DeviceId next = device((rank + 1) % ranks());
-  const Duration latency =
-      network_.add_ports(here, next, up * slower, down * slower, efficiency_, uses_);
+  const Duration latency = network_.add_ports(here, next, up, down, efficiency_, uses_);
   // Told as legs to the neighbour: the larger of what leaves and what comes.
   hops_.push_back({rank, (rank + 1) % ranks(), std::max(up, down)});
   return constants_ != nullptr ? Duration(0) : latency;

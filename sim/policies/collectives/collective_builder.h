@@ -32,9 +32,9 @@ class CollectiveBuilder {
   // One more hop of the transfer that is being gathered, with `per_payload` bytes per byte of it.
   // Returns the latency of the way; zero when the constants hold it.
   Duration hop(std::int32_t from, std::int32_t to, double per_payload = 1);
-  // Bytes per byte of the transfer on a rank's own ports into and out of its NVLink switch, times
-  // `slower` for the time that they take. Returns the latency through the switch, as hop() does.
-  Duration ports(std::int32_t rank, double up, double down, double slower);
+  // Bytes per byte of the transfer on a rank's own ports into and out of its NVLink switch. Returns
+  // the latency through the switch, as hop() does.
+  Duration ports(std::int32_t rank, double up, double down);
   // Ends the transfer: it begins when all of `members` have come, and ends for all of them. Nothing
   // for no bytes. `bytes` is rounded up.
   void flush(std::span<const std::int32_t> members, double bytes, Duration latency,

@@ -59,7 +59,8 @@ PairLegs::PairLegs(const Exchange& exchange, const StartupCost& cost, ClusterNet
       cost.rate_exponent == 0
           ? 1.0
           : std::pow(static_cast<double>(exchange.ranks.size()) / 8.0, cost.rate_exponent);
-  efficiency_ = {cost.nic_efficiency / slower, cost.nvlink_efficiency / slower};
+  efficiency_ = {cost.nic_efficiency / slower, cost.nvlink_efficiency / slower,
+                 cost.pcie_efficiency / slower};
 }
 
 void PairLegs::leg(const Leg& leg) {

@@ -1,9 +1,6 @@
 // NVLink SHARP ("NVLS"): the switch sums what it reads from all ranks of a piece, and copies what
 // one rank writes to all. Per rank, out of and into the switch: all-reduce S + S/g each way;
 // all-gather S/g out, S in; reduce-scatter S out, S/g in. No steps.
-//
-// The constants' efficiency is a share of the NVLink rate for the bytes of a ring, W (topologies/
-// cluster.h), so that it may exceed 1; here it becomes a time for the larger direction.
 #include <algorithm>
 #include <numeric>
 #include <string>
@@ -24,18 +21,13 @@ void in_switch_collective(CollectiveBuilder& builder) {
   const double g = builder.ranks();
   double up = 1 / g;
   double down = 1;
-  double ring = (g - 1) / g;
   if (operation == "reduce-scatter") std::swap(up, down);
-  if (operation == "all-reduce") {
-    up = down = 1 + 1 / g;
-    ring *= 2;
-  }
-  const double slower = builder.constants() != nullptr ? ring / std::max(up, down) : 1;
+  if (operation == "all-reduce") up = down = 1 + 1 / g;
   std::vector<std::int32_t> everyone(static_cast<std::size_t>(builder.ranks()));
   std::iota(everyone.begin(), everyone.end(), 0);
   Duration latency{0};
   for (const std::int32_t rank : everyone)
-    latency = std::max(latency, builder.ports(rank, up, down, slower));
+    latency = std::max(latency, builder.ports(rank, up, down));
   builder.flush(everyone, builder.bytes(), operation == "all-reduce" ? latency * 2 : latency);
 }
 

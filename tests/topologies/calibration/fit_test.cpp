@@ -21,12 +21,12 @@ std::string written(const std::string& text) {
 }
 
 CalibrationSpec ring_spec(const std::string& more = "") {
-  return load_calibration_spec(written(
-      "cluster: hgx-h100\nform: collective\ntables: [t]\nsource: s\n"
-      "fitted: {ranks: [2, 8]}\n" +
-      more +
-      "fits:\n  - entry: {algorithm: nccl-ring, operation: all-gather, scope: one-node}\n"
-      "    free: [base, per_step, nvlink_efficiency]\n"));
+  return load_calibration_spec(
+      written("cluster: hgx-h100\nform: collective\ntables: [t]\nsource: s\n"
+              "fitted: {ranks: [2, 8]}\n" +
+              more +
+              "fits:\n  - entry: {algorithm: nccl-ring, operation: all-gather, scope: one-node}\n"
+              "    free: [base, per_step, nvlink_efficiency]\n"));
 }
 
 // All-gather of 2, 4 and 8 ranks with 5 us + 2 us (g-1) + S (g-1)/g / (0.5 * 400 GB/s).
@@ -106,7 +106,9 @@ TEST(Fit, TheSameRowsGiveTheSameBytes) {
   const CalibrationSpec spec = ring_spec();
   std::vector<MeasuredRow> rows = exact_rows();
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i].time_s *= 1 + 0.05 * std::sin(1.0 * i);
-  const auto text = [&] { return to_catalog_yaml(spec, run_fit(spec, spec.fits[0], rows, kRates), 2); };
+  const auto text = [&] {
+    return to_catalog_yaml(spec, run_fit(spec, spec.fits[0], rows, kRates), 2);
+  };
   EXPECT_EQ(text(), text());
 }
 
@@ -125,12 +127,14 @@ TEST(Fit, TooFewRowsIsOneClearMessage) {
 
 TEST(CalibrationSpecs, EveryMistakeIsSaidAtOnce) {
   try {
-    load_calibration_spec(written("cluster: hgx-h100\nform: collective\nsource: s\n"
-                                  "free: [bass]\nfits:\n  - entry: {algorithm: a}\n    row: {}\n"));
+    load_calibration_spec(
+        written("cluster: hgx-h100\nform: collective\nsource: s\n"
+                "free: [bass]\nfits:\n  - entry: {algorithm: a}\n    row: {}\n"));
     FAIL();
   } catch (const Error& error) {
     std::string all;
-    for (const Mistake& mistake : error.mistakes()) all += mistake.message + "; " + mistake.hint + "\n";
+    for (const Mistake& mistake : error.mistakes())
+      all += mistake.message + "; " + mistake.hint + "\n";
     EXPECT_THAT(all, ::testing::HasSubstr("no table is named in 'tables'"));
     EXPECT_THAT(all, ::testing::HasSubstr(
                          "the form 'collective' has no parameter 'bass'; did you mean 'base'?"));

@@ -49,11 +49,12 @@ TEST(RowFilter, WhatIsWrongIsSaidAtOnce) {
 }
 
 TEST(CompactIds, AreRangesPerTableAndHoldTheirRows) {
-  const std::vector<std::string> ids = {"a#1", "a#2", "a#3", "b#7", "a#9", "c#1@ring"};
+  const std::vector<std::string> ids = {"a#1",  "a#2",  "a#3",  "b#7",     "a#9",
+                                        "a#12", "a#15", "a#19", "c#1@ring"};
   const std::vector<std::string> compact = compact_ids(ids);
-  EXPECT_THAT(compact, ElementsAre("a#1-3,9", "b#7", "c#1@ring"));
+  EXPECT_THAT(compact, ElementsAre("a#1-3,9-15/3,19", "b#7", "c#1@ring"));
   for (const std::string& id : ids) EXPECT_TRUE(holds_id(compact, id)) << id;
-  for (const char* id : {"a#4", "a#10", "b#1", "c#1", "d#1", "a"}) {
+  for (const char* id : {"a#4", "a#10", "a#18", "b#1", "c#1", "d#1", "a"}) {
     EXPECT_FALSE(holds_id(compact, id)) << id;
   }
   const std::vector<std::string> whole = {"a"};

@@ -23,6 +23,8 @@ void read_vidur_collective(const MeasuredSource& source, const std::string& path
       file.fail(per_node, "the workers do not fill nodes of this many devices");
     }
     row.nodes = row.ranks / static_cast<int>(on_a_node);
+    // The site's A100 nodes have a slower network than an HGX A100 with HDR InfiniBand.
+    if (row.nodes > 1 && row.cluster == "hgx-a100") row.cluster = "a100-slow-network";
     row.bytes = Bytes(file.count(size, std::int64_t{1} << 40));
     row.time_s = file.number(file.column(time), 0, 1e6) * 1e-3;
     row.note = "median";
