@@ -115,7 +115,7 @@ std::string accuracy_markdown(const std::vector<TableAccuracy>& tables) {
         table.source.library.empty() ? std::string() : fmt::format(", {}", table.source.library),
         table.source.cluster);
     if (table.every > 1) {
-      text += fmt::format("; every {}-th of {} rows", table.every, table.rows);
+      text += fmt::format("; one in {} of its {} rows", table.every, table.rows);
     }
     text += "\n";
   }
