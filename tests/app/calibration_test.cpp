@@ -108,7 +108,7 @@ TEST(Calibration, MistakesAreSaidInOneLine) {
     return run.err;
   };
   EXPECT_EQ(said({"calibrate", "accuracy", "--data", folder.path()}),
-            "simulate: the folder '" + folder.path() +
+            "the folder '" + folder.path() +
                 "' holds no public reference data; name it with --data, or set MOE_SHARED_DIR\n");
   EXPECT_NE(said({"calibrate", "show", "hgx-h1000"}).find("did you mean 'hgx-h100'?"),
             std::string::npos);

@@ -68,11 +68,14 @@ figures
 
 TEST(ClusterSummary, FitsAScreen) {
   for (const std::string& name : testing::catalog().names) {
-    const std::string text = describe(cluster_of("{use: " + name + ", nodes: 20}"));
+    const Cluster cluster = cluster_of("{use: " + name + ", nodes: 20}");
+    const std::string text = describe(cluster);
     EXPECT_LE(std::count(text.begin(), text.end(), '\n'), 40) << text;
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
-    EXPECT_NE(text.find("deepep-low-latency dispatch"), std::string::npos);
+    if (!cluster.communication.empty()) {
+      EXPECT_NE(text.find("deepep-low-latency dispatch"), std::string::npos);
+    }
   }
 }
 
