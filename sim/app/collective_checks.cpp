@@ -13,7 +13,10 @@
 namespace sim {
 namespace {
 
-constexpr std::int64_t kMostRanks = std::int64_t{1} << 20;
+constexpr std::int64_t kMostRanks = 16384;  // of one operation, and nodes
+// Of a collective: a ring or tree is one transfer over all its links, and its set-up grows faster
+// than the ranks (16,000 take a minute).
+constexpr int kMostRanksOfCollective = 4096;
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -209,6 +212,11 @@ CheckedSweep check_arguments(const CollectiveArguments& arguments) {
 
 void check_on_cluster(const CollectiveArguments& arguments, const Cluster& cluster,
                       const std::vector<const Device*>& types, int ranks, int nodes) {
+  const std::int64_t most = is_exchange(arguments.operation) ? kMostRanks : kMostRanksOfCollective;
+  if (ranks > most) {
+    throw Error(Place{"--ranks"}, fmt::format("{} ranks: at most {} take part in {}", ranks, most,
+                                              arguments.operation));
+  }
   check_sms(arguments, own_sms(arguments), types);
   check_groups_of_tensors(arguments, ranks, nodes);
   check_library(arguments, cluster);

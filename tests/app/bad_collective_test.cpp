@@ -84,7 +84,7 @@ TEST_F(BadCollective, Sizes) {
 
 TEST_F(BadCollective, Ranks) {
   EXPECT_EQ(bytes("--bytes 8 --nodes 0 --ranks 0"),
-            "--nodes: 0 is not between 1 and 1048576\n--ranks: 0 is not between 1 and 1048576\n");
+            "--nodes: 0 is not between 1 and 16384\n--ranks: 0 is not between 1 and 16384\n");
   EXPECT_EQ(bytes("--bytes 8 --ranks 1"), "--ranks: a collective has at least 2 ranks\n");
   EXPECT_EQ(bytes("--bytes 8 --nodes 2 --ranks 17"),
             "--ranks: 17 ranks: 2 nodes of 'hgx-h100' have 16 GPUs\n");
@@ -115,6 +115,11 @@ TEST_F(BadCollective, OptionsThatTheAlgorithmDoesNotHave) {
             "--tp: groups of 3 do not divide the 8 ranks of a node\n");
   EXPECT_EQ(bytes("--bytes 8 --library mpi"),
             "--library: 'hgx-h100' has no constants of 'nccl' by 'mpi'; they name no library\n");
+}
+
+TEST_F(BadCollective, TooManyRanks) {
+  EXPECT_EQ(refused_words("hgx-h100 --nodes 513 --op all-reduce --algorithm nccl-ring --bytes 8"),
+            "--ranks: 4104 ranks: at most 4096 take part in all-reduce\n");
 }
 
 TEST_F(BadCollective, Tokens) {
