@@ -146,7 +146,8 @@ struct Cluster {
   std::vector<std::string> vertex_names;  // devices first
   std::vector<Link> links;
   Spraying spraying = Spraying::kPerFlowHash;
-  int paths_per_flow = 1;  // ECMP paths that one transfer is spread over (queue pairs)
+  int paths_per_flow = 1;       // ECMP paths that one transfer is spread over (queue pairs)
+  std::uint64_t hash_seed = 0;  // of the choice among equal paths
   std::vector<AlgorithmConstants> communication;
   std::vector<CollectiveConstants> collectives;
   std::vector<Figure> figures;

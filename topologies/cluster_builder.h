@@ -21,6 +21,7 @@ struct PortFigure {
 // Most GPUs and links that a cluster may have: above, a number is a typing mistake.
 constexpr std::int64_t kMostDevices = std::int64_t{1} << 20;
 constexpr std::int64_t kMostLinks = std::int64_t{1} << 23;
+constexpr std::int64_t kLargestHashSeed = 1'000'000'000;
 
 class ClusterBuilder {
  public:

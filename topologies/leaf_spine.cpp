@@ -60,6 +60,12 @@ LeafSpineParameters read_leaf_spine(ClusterParameters& parameters, int default_n
     parameters.mistake("paths_per_flow", "'paths_per_flow' has no effect with 'spraying: ideal'",
                        "leave one of them out");
   }
+  result.hash_seed =
+      static_cast<std::uint64_t>(parameters.count_or("hash_seed", 0, {0, kLargestHashSeed}));
+  if (result.spraying == Spraying::kIdeal && result.hash_seed != 0) {
+    parameters.mistake("hash_seed", "'hash_seed' has no effect with 'spraying: ideal'",
+                       "leave one of them out");
+  }
   result.fabric = parameters.latency_only("fabric");
   return result;
 }
@@ -68,6 +74,7 @@ void add_leaf_spine(ClusterBuilder& builder, const std::vector<FabricPort>& port
                     const LeafSpineParameters& parameters, ClusterParameters& mistakes) {
   builder.cluster().spraying = parameters.spraying;
   builder.cluster().paths_per_flow = parameters.paths_per_flow;
+  builder.cluster().hash_seed = parameters.hash_seed;
   std::map<std::pair<int, int>, std::vector<const FabricPort*>> groups;  // by (rail, node group)
   double fastest_nic = 0;
   for (const FabricPort& port : ports) {

@@ -6,11 +6,13 @@
 // ceil(that / fastest NIC) spines, so the ratio is exact and a link may be slower than a NIC.
 // Leaves are alike, also the last one with fewer nodes, as they would be bought.
 //
-// Spraying `hash`: a flow takes one spine by hash (static ECMP), or several with paths_per_flow.
+// Spraying `hash`: a flow takes one spine by hash (static ECMP; another `hash_seed` is another draw
+// of which flows collide), or several with paths_per_flow.
 // `ideal`: one fat link per leaf and direction to one virtual spine, as per-packet spraying that
 // never collides (the bound).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,11 +26,12 @@ struct LeafSpineParameters {
   double oversubscription = 1;
   Spraying spraying = Spraying::kPerFlowHash;
   int paths_per_flow = 1;
+  std::uint64_t hash_seed = 0;
   PortFigure fabric;  // bandwidth is not used: it follows from the NICs
 };
 
-// Keys: nodes_per_leaf, oversubscription, spraying, paths_per_flow, fabric {latency, label,
-// source}.
+// Keys: nodes_per_leaf, oversubscription, spraying, paths_per_flow, hash_seed, fabric {latency,
+// label, source}.
 LeafSpineParameters read_leaf_spine(ClusterParameters& parameters, int default_nodes_per_leaf);
 
 // One NIC port of the cluster.

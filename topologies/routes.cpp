@@ -1,11 +1,11 @@
 #include "topologies/routes.h"
 
 #include <algorithm>
-#include <boost/graph/breadth_first_search.hpp>
-#include <boost/graph/compressed_sparse_row_graph.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <queue>
 #include <string>
 #include <utility>
 
@@ -18,15 +18,10 @@ namespace {
 constexpr std::size_t kLargestCache = std::size_t{256} << 20;  // bytes of next-hop tables
 constexpr std::int32_t kFar = std::numeric_limits<std::int32_t>::max();
 
-// Links between switches only, backwards: a search from the last switch finds everyone's distance.
-using BackwardGraph =
-    boost::compressed_sparse_row_graph<boost::directedS, boost::no_property, boost::no_property,
-                                       boost::no_property, std::uint32_t, std::uint32_t>;
-
 // How to reach the switches that hang on the same neighbours, as all leaves hang on all spines: one
 // table serves them all, because only the last link differs. For every switch of the component, the
-// distance over those neighbours and the links of shortest paths up to them. Made when first asked
-// for.
+// length of the way over those neighbours and, unless the last link comes next, the links that
+// shortest ways go on with. Made when first asked for.
 struct NextHops {
   std::vector<std::int32_t> distance;  // by switch number in the component
   std::vector<std::uint32_t> first;    // into `hops`; one more than switches
@@ -54,60 +49,45 @@ std::size_t pick(std::uint64_t hash, std::size_t bound) {
   return static_cast<std::size_t>(((hash >> 32) * bound) >> 32);
 }
 
-// Adds one of the links to or from `other`; false when there is none.
+// Adds one of the shortest links to or from `other`; false when there is none.
 bool pick_link(std::span<const Hop> hops, std::int32_t other, std::uint64_t hash,
                std::vector<LinkId>& links) {
   std::size_t count = 0;
-  for (const Hop& hop : hops) count += hop.other == other ? 1 : 0;
+  std::int32_t length = kFar;
+  for (const Hop& hop : hops) {
+    if (hop.other != other || hop.length > length) continue;
+    count = hop.length < length ? 1 : count + 1;
+    length = hop.length;
+  }
   if (count == 0) return false;
   std::size_t skip = pick(hash, count);
   for (const Hop& hop : hops) {
-    if (hop.other != other || skip-- > 0) continue;
+    if (hop.other != other || hop.length != length || skip-- > 0) continue;
     links.push_back(hop.link);
     return true;
   }
   return false;
 }
 
-// Writes the distance of every vertex that the search meets.
-struct RecordDistance : boost::default_bfs_visitor {
-  std::vector<std::int32_t>& distance;
-  std::uint32_t begin;
-  RecordDistance(std::vector<std::int32_t>& d, std::uint32_t b) : distance(d), begin(b) {}
-  template <class Edge, class Graph>
-  void tree_edge(Edge edge, const Graph& graph) {
-    distance[target(edge, graph) - begin] = distance[source(edge, graph) - begin] + 1;
-  }
-};
-
 }  // namespace
 
 struct Routes::Impl {
   const Cluster& cluster;
   SwitchGraph graph;
-  BackwardGraph backward;
   std::vector<std::unique_ptr<NextHops>> tables;  // by family
-  std::vector<boost::default_color_type> color;   // by switch: scratch of the search
   std::size_t cached_bytes = 0;
   std::uint64_t clock = 0;
 
-  explicit Impl(const Cluster& given)
-      : cluster(given), graph(given), tables(graph.sources.size()), color(graph.size()) {
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> edges;
-    for (std::uint32_t i = 0; i < graph.size(); ++i) {
-      for (const Hop& hop : graph.into.of(i)) edges.emplace_back(i, hop.other);
-    }
-    backward = BackwardGraph(boost::edges_are_sorted, edges.begin(), edges.end(),
-                             static_cast<std::uint32_t>(graph.size()));
-  }
+  Impl(const Cluster& given, const std::vector<bool>& left_out)
+      : cluster(given), graph(given, left_out), tables(graph.sources.size()) {}
 
   const NextHops& table_to(std::int32_t destination);
-  std::unique_ptr<NextHops> make_table(const std::vector<std::uint32_t>& last_but_one);
+  std::unique_ptr<NextHops> make_table(const std::vector<LastStep>& last_steps);
   void forget_old_tables();
 
   std::int32_t distance_between(std::int32_t from, std::int32_t to);  // kFar: no way
-  // The fewest switch-to-switch links between the two devices, and how many pairs of first and last
-  // link are that short; `first` and `last` are the pair that the hash selects.
+  // The length of the shortest way between the two devices, and how many pairs of first and last
+  // link are on one that short; `first` and `last` are the pair that the hash selects.
   struct Ends {
     std::int32_t distance = kFar;
     std::size_t count = 0;
@@ -121,29 +101,43 @@ struct Routes::Impl {
                  std::vector<LinkId>& links);
 };
 
-std::unique_ptr<NextHops> Routes::Impl::make_table(const std::vector<std::uint32_t>& last_but_one) {
+// Dijkstra's search, backwards from the last steps.
+std::unique_ptr<NextHops> Routes::Impl::make_table(const std::vector<LastStep>& last_steps) {
   auto table = std::make_unique<NextHops>();
-  if (last_but_one.empty()) return table;
-  const auto group = static_cast<std::size_t>(graph.component[last_but_one.front()]);
+  if (last_steps.empty()) return table;
+  const auto group = static_cast<std::size_t>(graph.component[last_steps.front().from]);
   const std::uint32_t begin = graph.component_begin[group];
   const std::uint32_t size = graph.component_begin[group + 1] - begin;
-  table->distance.assign(size, kFar);
-  for (const std::uint32_t start : last_but_one) table->distance[start - begin] = 1;
-  std::fill_n(color.begin() + begin, size, boost::white_color);
-  boost::queue<std::uint32_t> queue;
-  boost::breadth_first_visit(
-      backward, last_but_one.begin(), last_but_one.end(), queue,
-      RecordDistance(table->distance, begin),
-      boost::make_iterator_property_map(color.begin(), get(boost::vertex_index, backward)));
+  std::vector<std::int32_t>& distance = table->distance;
+  distance.assign(size, kFar);
+  std::vector<bool> ends_here(size, false);
+  using Entry = std::pair<std::int32_t, std::uint32_t>;  // distance, switch
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue;
+  for (const LastStep& step : last_steps) {
+    distance[step.from - begin] = step.length;
+    queue.push({step.length, step.from - begin});
+  }
+  while (!queue.empty()) {
+    const auto [near, i] = queue.top();
+    queue.pop();
+    if (near > distance[i]) continue;
+    for (const Hop& hop : graph.into.of(begin + i)) {
+      std::int32_t& other = distance[static_cast<std::uint32_t>(hop.other) - begin];
+      if (near + hop.length >= other) continue;
+      other = near + hop.length;
+      queue.push({other, static_cast<std::uint32_t>(hop.other) - begin});
+    }
+  }
+  for (const LastStep& step : last_steps) {
+    ends_here[step.from - begin] = distance[step.from - begin] == step.length;
+  }
   table->first.reserve(size + 1);
   for (std::uint32_t i = 0; i < size; ++i) {
     table->first.push_back(static_cast<std::uint32_t>(table->hops.size()));
-    const std::int32_t here = table->distance[i];
-    if (here == kFar || here == 1) continue;
+    if (distance[i] == kFar || ends_here[i]) continue;
     for (const Hop& hop : graph.forward.of(begin + i)) {
-      if (table->distance[static_cast<std::uint32_t>(hop.other) - begin] == here - 1) {
-        table->hops.push_back(hop);
-      }
+      const std::int32_t other = distance[static_cast<std::uint32_t>(hop.other) - begin];
+      if (other != kFar && other + hop.length == distance[i]) table->hops.push_back(hop);
     }
   }
   table->first.push_back(static_cast<std::uint32_t>(table->hops.size()));
@@ -195,7 +189,10 @@ Routes::Impl::Ends Routes::Impl::shortest_ends(std::size_t source, std::size_t d
   const auto lasts = graph.in.of(destination);
   const auto visit = [&](auto&& use) {
     for (const Hop& last : lasts) {
-      for (const Hop& first : firsts) use(first, last, distance_between(first.other, last.other));
+      for (const Hop& first : firsts) {
+        const std::int32_t between = distance_between(first.other, last.other);
+        use(first, last, between == kFar ? kFar : first.length + between + last.length);
+      }
     }
   };
   visit([&ends](const Hop& first, const Hop& last, std::int32_t distance) {
@@ -221,8 +218,9 @@ void Routes::Impl::add_switch_links(std::int32_t here, std::int32_t to, std::uin
   const std::uint32_t begin =
       graph
           .component_begin[static_cast<std::size_t>(graph.component[static_cast<std::size_t>(to)])];
-  while (table.distance[static_cast<std::uint32_t>(here) - begin] > 1) {
+  while (true) {
     const auto next = table.hops_of(static_cast<std::uint32_t>(here) - begin);
+    if (next.empty()) break;
     hash = mix(hash + 1);
     const Hop& hop = next[next.size() == 1 ? 0 : pick(hash, next.size())];
     links.push_back(hop.link);
@@ -245,7 +243,8 @@ bool Routes::Impl::add_links(std::size_t source, std::size_t destination, std::u
   return true;
 }
 
-Routes::Routes(const Cluster& cluster) : impl_(std::make_unique<Impl>(cluster)) {}
+Routes::Routes(const Cluster& cluster)
+    : impl_(std::make_unique<Impl>(cluster, std::vector<bool>{})) {}
 Routes::~Routes() = default;
 
 Route Routes::route(DeviceId source, DeviceId destination, int path) {
@@ -263,10 +262,17 @@ void Routes::route_into(DeviceId source, DeviceId destination, int path, Route& 
   SIM_CHECK(path >= 0, "paths are counted from 0");
   const std::uint64_t pair = (static_cast<std::uint64_t>(source.value()) << 32) |
                              static_cast<std::uint64_t>(destination.value());
-  const std::uint64_t hash = mix(mix(pair) + static_cast<std::uint64_t>(path));
+  const std::uint64_t seed = impl_->cluster.hash_seed;
+  const std::uint64_t hash =
+      mix(mix(pair) + static_cast<std::uint64_t>(path) + (seed == 0 ? 0 : mix(seed)));
   result.links.clear();
   result.latency = Duration(0);
-  if (!impl_->add_links(source.index(), destination.index(), hash, result.links)) {
+  if (avoided_count_ > 0 && detours_ == nullptr) {
+    detours_ = std::make_unique<Impl>(impl_->cluster, avoided_);
+  }
+  const bool detour = avoided_count_ > 0 &&
+                      detours_->add_links(source.index(), destination.index(), hash, result.links);
+  if (!detour && !impl_->add_links(source.index(), destination.index(), hash, result.links)) {
     const auto& names = impl_->cluster.vertex_names;
     throw Error("no path leads from " + names[source.index()] + " to " +
                     names[destination.index()] + " in cluster '" + impl_->cluster.name + "'",
@@ -275,6 +281,14 @@ void Routes::route_into(DeviceId source, DeviceId destination, int path, Route& 
   for (const LinkId link : result.links) {
     result.latency += impl_->cluster.links[link.index()].latency;
   }
+}
+
+void Routes::avoid(LinkId link, bool avoided) {
+  if (avoided_.empty()) avoided_.resize(impl_->cluster.links.size(), false);
+  if (avoided_[link.index()] == avoided) return;
+  avoided_[link.index()] = avoided;
+  avoided_count_ += avoided ? 1 : -1;
+  detours_.reset();
 }
 
 bool Routes::reachable(DeviceId source, DeviceId destination) {

@@ -13,9 +13,9 @@ HopRows::HopRows(std::size_t rows, const std::vector<std::pair<std::int32_t, Hop
   for (const auto& [row, hop] : pairs) hops_[next[static_cast<std::size_t>(row)]++] = hop;
 }
 
-SwitchGraph::SwitchGraph(const Cluster& cluster) {
+SwitchGraph::SwitchGraph(const Cluster& cluster, const std::vector<bool>& left_out) {
   number_switches(cluster);
-  sort_links(cluster);
+  sort_links(cluster, left_out);
   find_families();
 }
 
@@ -56,7 +56,7 @@ void SwitchGraph::number_switches(const Cluster& cluster) {
   component_begin.push_back(static_cast<std::uint32_t>(switches));
 }
 
-void SwitchGraph::sort_links(const Cluster& cluster) {
+void SwitchGraph::sort_links(const Cluster& cluster, const std::vector<bool>& left_out) {
   const int devices = cluster.device_count();
   const auto is_device = [devices](VertexId v) { return v.value() < devices; };
   const auto switch_of = [this, devices](VertexId v) {
@@ -65,16 +65,18 @@ void SwitchGraph::sort_links(const Cluster& cluster) {
   std::vector<std::pair<std::int32_t, Hop>> between, back, leaving, arriving, straight;
   for (std::size_t i = 0; i < cluster.links.size(); ++i) {
     const Link& link = cluster.links[i];
+    if (!left_out.empty() && left_out[i]) continue;
     const LinkId id(static_cast<std::int64_t>(i));
+    const std::int32_t length = length_of(link.kind);
     if (is_device(link.from) && is_device(link.to)) {
-      straight.push_back({link.from.value(), {id, link.to.value()}});
+      straight.push_back({link.from.value(), {id, link.to.value(), length}});
     } else if (is_device(link.from)) {
-      leaving.push_back({link.from.value(), {id, switch_of(link.to)}});
+      leaving.push_back({link.from.value(), {id, switch_of(link.to), length}});
     } else if (is_device(link.to)) {
-      arriving.push_back({link.to.value(), {id, switch_of(link.from)}});
+      arriving.push_back({link.to.value(), {id, switch_of(link.from), length}});
     } else {
-      between.push_back({switch_of(link.from), {id, switch_of(link.to)}});
-      back.push_back({switch_of(link.to), {id, switch_of(link.from)}});
+      between.push_back({switch_of(link.from), {id, switch_of(link.to), length}});
+      back.push_back({switch_of(link.to), {id, switch_of(link.from), length}});
     }
   }
   direct = HopRows(cluster.devices.size(), straight);
@@ -85,15 +87,16 @@ void SwitchGraph::sort_links(const Cluster& cluster) {
 }
 
 void SwitchGraph::find_families() {
-  std::map<std::vector<std::uint32_t>, std::size_t> known;
+  std::map<std::vector<LastStep>, std::size_t> known;
   family.resize(size());
   for (std::size_t i = 0; i < size(); ++i) {
-    std::vector<std::uint32_t> starts;
+    std::vector<LastStep> starts;
     for (const Hop& hop : into.of(i)) {
-      starts.push_back(static_cast<std::uint32_t>(hop.other));
+      starts.push_back({static_cast<std::uint32_t>(hop.other), hop.length});
     }
     std::sort(starts.begin(), starts.end());
-    starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+    const auto same_switch = [](const LastStep& a, const LastStep& b) { return a.from == b.from; };
+    starts.erase(std::unique(starts.begin(), starts.end(), same_switch), starts.end());
     const auto [entry, is_new] = known.emplace(starts, sources.size());
     if (is_new) sources.push_back(std::move(starts));
     family[i] = entry->second;

@@ -46,8 +46,8 @@ std::vector<std::string> keys_without_effect(const Scenario& scenario) {
     no_effect("parallel.tp", "parts: moe runs no attention");
   }
   if (scenario.cluster.node_count() == 1) {
-    for (const char* key :
-         {"cluster.oversubscription", "cluster.spraying", "cluster.paths_per_flow"}) {
+    for (const char* key : {"cluster.oversubscription", "cluster.spraying",
+                            "cluster.paths_per_flow", "cluster.hash_seed"}) {
       no_effect(key, "there is one node");
     }
   }

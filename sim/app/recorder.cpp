@@ -88,6 +88,7 @@ void Recorder::on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId de
 }
 
 StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
+                              LinkDisturbances& disturbances,
                               const std::vector<Bytes>& peak_memory) {
   StepBatch batch;
   const Duration duration = result.end - result.start;
@@ -178,8 +179,9 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     LinkRecord record;
     record.link = link.name;
     record.bytes = Bytes(static_cast<std::int64_t>(std::llround(payload[l])));
-    record.capacity = link.capacity;
-    const double seconds = payload[l] / link.capacity.count();
+    record.capacity = Bandwidth(link.capacity.count() *
+                                disturbances.mean_share(LinkId(static_cast<std::int64_t>(l))));
+    const double seconds = payload[l] / record.capacity.count();
     record.utilisation = step_s > 0 ? seconds / step_s : 0;
     record.busy =
         duration_from_seconds(network.busy_seconds(LinkId(static_cast<std::int64_t>(l))) -
@@ -187,6 +189,7 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     network_bound = std::max(network_bound, seconds);
     batch.links.push_back(record);
   }
+  disturbances.mark();
   busy_seconds_before_.resize(payload.size());
   for (std::size_t l = 0; l < payload.size(); ++l) {
     busy_seconds_before_[l] = network.busy_seconds(LinkId(static_cast<std::int64_t>(l)));

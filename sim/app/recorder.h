@@ -12,6 +12,7 @@
 #include "analysis/records.h"
 #include "sim/core/observer.h"
 #include "sim/policies/collectives/cluster_network.h"
+#include "sim/policies/disturbances/link_disturbances.h"
 #include "sim/workloads/inference.h"
 
 namespace sim {
@@ -28,7 +29,7 @@ class Recorder : public Observer {
   // Everything of the step that has just ended; `peak_memory` per device. Starts the next step
   // afresh.
   StepBatch take_step(const StepResult& result, ClusterNetwork& network,
-                      const std::vector<Bytes>& peak_memory);
+                      LinkDisturbances& disturbances, const std::vector<Bytes>& peak_memory);
 
   // Over the whole run so far.
   std::vector<MetricRecord> metrics() const;

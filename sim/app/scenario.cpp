@@ -7,6 +7,7 @@
 #include "models/device_reader.h"
 #include "models/model_reader.h"
 #include "sim/app/key_effects.h"
+#include "sim/app/scenario_disturbances.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -46,6 +47,11 @@ class ScenarioReader {
     read_schedule();
     read_host();
     read_memory();
+    if (cluster_read_) {
+      scenario_.disturbances = read_disturbances(root_, scenario_.cluster, scenario_.warnings);
+    } else {
+      root_.has("disturbances");  // known, though their links are not
+    }
     root_.finish();
     mistakes_.throw_if_any();
     cross_check();

@@ -13,6 +13,7 @@
 #include "models/moe_model.h"
 #include "sim/app/catalog.h"
 #include "sim/input/yaml_reader.h"
+#include "sim/policies/disturbances/link_disturbance.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/workloads/inference.h"
 #include "topologies/cluster.h"
@@ -67,6 +68,7 @@ struct Scenario {
   HostSpec host;
   Overlap overlap = Overlap::kNone;
   Bytes framework_reserve;
+  std::vector<LinkDisturbance> disturbances;
   std::vector<std::string> warnings;  // keys without effect in this run
   std::set<std::string> asked_keys;   // every key that this kind of scenario may have
   std::vector<ReadKey> keys;          // every key read, with its value or default

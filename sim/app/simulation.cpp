@@ -12,6 +12,7 @@
 #include "models/roofline.h"
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
+#include "sim/policies/disturbances/link_disturbances.h"
 #include "topologies/routes.h"
 #include "traces/statistics.h"
 
@@ -87,7 +88,7 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
 }
 
 void add_warnings(const Scenario& scenario, const RoutingSource* routing,
-                  const InferenceSetup& setup, RunOutcome& outcome) {
+                  const InferenceSetup& setup, Time end, RunOutcome& outcome) {
   outcome.warnings = scenario.warnings;
   const double longest =
       static_cast<double>(scenario.workload.length.most + scenario.workload.steps - 1);
@@ -95,6 +96,11 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
     outcome.warnings.push_back(
         "contexts reach " + std::to_string(static_cast<std::int64_t>(longest)) +
         " tokens; the model was made for " + std::to_string(scenario.model.max_context));
+  }
+  for (const LinkDisturbance& disturbance : scenario.disturbances) {
+    if (disturbance.begin() < end) continue;
+    outcome.warnings.push_back("a disturbance had no effect, the run ended at " +
+                               format_duration(end.time_since_epoch()) + ": " + disturbance.text());
   }
   const RoutingChoice& choice = scenario.routing;
   if (!choice.trace.empty() &&
@@ -133,7 +139,8 @@ class Simulation {
         graph_(loop_, recorder_,
                {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
                 id_of(Cause::kLaunch)}),
-        network_(scenario.cluster, routes_, graph_.network(), memory_bandwidths(setup_)) {}
+        network_(scenario.cluster, routes_, graph_.network(), memory_bandwidths(setup_)),
+        disturbances_(scenario.disturbances, loop_, network_, scenario.seed) {}
 
   RunOutcome run();
 
@@ -155,6 +162,7 @@ class Simulation {
   Recorder recorder_;
   TaskGraph graph_;
   ClusterNetwork network_;
+  LinkDisturbances disturbances_;
   CostLedger ledger_;
   std::optional<ResultStore> store_;
 };
@@ -207,7 +215,8 @@ RunOutcome Simulation::run() {
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
   const auto on_step = [&](const StepResult& result) {
-    StepBatch batch = recorder_.take_step(result, network_, peak);
+    StepBatch batch = recorder_.take_step(result, network_, disturbances_, peak);
+    if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
     if (store_) store_->add(batch);
     if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);
   };
@@ -219,7 +228,7 @@ RunOutcome Simulation::run() {
   outcome.metrics = recorder_.metrics();
   outcome.totals = recorder_.totals();
   outcome.costs = cost_records(ledger_, recorder_, setup_, outcome.out_of_range_share);
-  add_warnings(scenario_, routing.get(), setup_, outcome);
+  add_warnings(scenario_, routing.get(), setup_, loop_.now(), outcome);
   for (const ExpertPlacement& placement : setup_.placements) {
     outcome.empty_slots = std::max(outcome.empty_slots, placement.empty_slots());
     outcome.wasted_copies = std::max(outcome.wasted_copies, placement.wasted_copies());

@@ -11,6 +11,8 @@
 namespace sim {
 namespace {
 
+constexpr std::size_t kShownDisturbances = 8;
+
 double share_of(Duration part, Duration whole) {
   return whole > Duration(0) ? to_seconds(part) / to_seconds(whole) : 0;
 }
@@ -160,6 +162,14 @@ std::string scenario_text(const Scenario& scenario) {
                         scenario.placement.policy->name, slots, slots == 1 ? "" : "s");
     text += fmt::format("  communication  {}, {} dispatch, {} combine\n", scenario.exchange->name,
                         to_text(scenario.dispatch_dtype), to_text(scenario.combine_dtype));
+  }
+  for (std::size_t i = 0; i < scenario.disturbances.size(); ++i) {
+    if (i == kShownDisturbances) {
+      text += fmt::format("                 and {} more\n", scenario.disturbances.size() - i);
+      break;
+    }
+    text += (i == 0 ? "  disturbances   " : "                 ") + scenario.disturbances[i].text() +
+            "\n";
   }
   return text;
 }

@@ -7,7 +7,7 @@
 
 namespace sim {
 
-EventLoop::Handle EventLoop::at(Time when, Handler handler) {
+EventLoop::Handle EventLoop::add(Time when, Handler handler, bool background) {
   SIM_CHECK(when >= now_, "an event cannot be scheduled in the past");
   std::uint32_t slot = 0;
   if (free_slots_.empty()) {
@@ -20,10 +20,10 @@ EventLoop::Handle EventLoop::at(Time when, Handler handler) {
   const std::uint64_t sequence = next_sequence_++;
   slots_[slot].sequence = sequence;
   slots_[slot].handler = std::move(handler);
-  heap_.push_back({when, sequence, slot});
+  heap_.push_back({when, sequence, slot, background});
   std::push_heap(heap_.begin(), heap_.end(), std::greater<>{});
-  ++live_;
-  return {sequence, slot};
+  live_ += background ? 0 : 1;
+  return {sequence, slot, background};
 }
 
 void EventLoop::cancel(Handle handle) {
@@ -32,12 +32,12 @@ void EventLoop::cancel(Handle handle) {
   if (slot.sequence != handle.sequence) return;
   slot.sequence = 0;
   slot.handler = nullptr;
-  --live_;
+  live_ -= handle.background ? 0 : 1;
 }
 
 std::uint64_t EventLoop::run() {
   const std::uint64_t before = events_run_;
-  while (!heap_.empty()) {
+  while (live_ > 0) {
     std::pop_heap(heap_.begin(), heap_.end(), std::greater<>{});
     const Entry entry = heap_.back();
     heap_.pop_back();
@@ -50,7 +50,7 @@ std::uint64_t EventLoop::run() {
     if (cancelled) continue;
     SIM_CHECK(entry.time >= now_, "time never goes back");
     now_ = entry.time;
-    --live_;
+    live_ -= entry.background ? 0 : 1;
     ++events_run_;
     handler();
   }

@@ -73,9 +73,14 @@ class FairShareSolver {
   double remaining(FlowIndex flow, double now);
   std::size_t active() const { return active_; }
   std::uint64_t level_changes() const { return level_changes_; }
-  // Time (ps) in which the resource had at least one transfer, up to the last end. REQUIRES: none
-  // is on it now.
-  double busy(ResourceId resource) const { return resources_[resource.index()].busy; }
+  std::size_t transfers_on(ResourceId resource) const {
+    return resources_[resource.index()].members.size();
+  }
+  // Time (ps) in which the resource had at least one transfer, up to `now`.
+  double busy(ResourceId resource, double now) const {
+    const Resource& at = resources_[resource.index()];
+    return at.busy + (at.members.empty() ? 0 : now - at.busy_since);
+  }
 
   // For tests and debug builds: "" when the present rates are max-min fair to the tolerance.
   std::string violation(double relative_tolerance) const;

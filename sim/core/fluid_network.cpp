@@ -12,6 +12,8 @@ namespace {
 constexpr double kPsPerSecond = 1e12;
 constexpr double kLongest = 100.0 * 24 * 3600 * kPsPerSecond;  // what the clock holds
 
+constexpr double kEndless = 1e30;  // bytes: no link moves them in kLongest
+
 }  // namespace
 
 FluidNetwork::FluidNetwork(EventLoop& loop, Listener listener)
@@ -36,6 +38,32 @@ double FluidNetwork::offset() const { return static_cast<double>((loop_.now() - 
 
 void FluidNetwork::start(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag,
                          Options options) {
+  const Duration delay = start_delay_ ? start_delay_(uses) : Duration(0);
+  if (delay <= Duration(0)) {
+    start_now(uses, bytes, tag, options);
+    return;
+  }
+  ++delayed_;
+  std::vector<ResourceUse> kept(uses.begin(), uses.end());
+  loop_.after(delay, [this, kept = std::move(kept), bytes, tag, options] {
+    --delayed_;
+    start_now(kept, bytes, tag, options);
+  });
+}
+
+void FluidNetwork::start_endless(std::span<const ResourceUse> uses, double weight) {
+  if (solver_.active() == 0) epoch_ = loop_.now();
+  advance_to_now();
+  const FairShareSolver::FlowIndex flow =
+      solver_.add(uses, kEndless, weight, std::numeric_limits<double>::infinity(), offset());
+  if (static_cast<std::size_t>(flow) >= tags_.size())
+    tags_.resize(static_cast<std::size_t>(flow) + 1);
+  ++endless_;
+  request_settle();
+}
+
+void FluidNetwork::start_now(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag,
+                             Options options) {
   if (solver_.active() == 0) epoch_ = loop_.now();
   advance_to_now();
   const double amount = static_cast<double>(bytes.count());

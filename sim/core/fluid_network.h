@@ -44,20 +44,37 @@ class FluidNetwork {
     start(uses, bytes, tag, Options{});
   }
 
+  // A load without end that takes its max-min share from now on; it is no transfer to active(). To
+  // bound it or to switch it off, let it use a resource of its own too and set its capacity.
+  void start_endless(std::span<const ResourceUse> uses, double weight);
+  // Asked at every start(): how much later the bytes begin to flow. One at a time; null: not at
+  // all.
+  using StartDelay = std::function<Duration(std::span<const ResourceUse> uses)>;
+  void set_start_delay(StartDelay delay) { start_delay_ = std::move(delay); }
+
   // Seconds the transfer would take with every resource to itself: max over uses of bytes *
   // multiplier / capacity.
   double seconds_alone(std::span<const ResourceUse> uses, Bytes bytes) const;
 
-  std::size_t active() const { return solver_.active() + deliveries_.size(); }
+  std::size_t active() const { return solver_.active() - endless_ + deliveries_.size() + delayed_; }
+  // True when transfers are on a resource without capacity.
+  bool starves(ResourceId resource) const {
+    return solver_.capacity(resource) == 0 && solver_.transfers_on(resource) > 0;
+  }
   std::uint64_t transfers_started() const { return started_; }
   std::uint64_t level_changes() const { return solver_.level_changes(); }
-  // Time in which it had at least one transfer. REQUIRES: nothing is in flight.
-  double busy_seconds(ResourceId resource) const { return solver_.busy(resource) * 1e-12; }
+  // Time in which it had at least one transfer, an endless load included. REQUIRES: no transfer is
+  // in flight.
+  double busy_seconds(ResourceId resource) const {
+    return solver_.busy(resource, offset()) * 1e-12;
+  }
   std::string violation(double relative_tolerance) const {
     return solver_.violation(relative_tolerance);
   }
 
  private:
+  void start_now(std::span<const ResourceUse> uses, Bytes bytes, std::uint64_t tag,
+                 Options options);
   double offset() const;  // ps since the epoch
   void advance_to_now();
   void request_settle();
@@ -81,6 +98,9 @@ class FluidNetwork {
   bool delivery_requested_ = false;
   std::uint64_t started_ = 0;
   std::uint64_t capacity_changes_ = 0;
+  std::size_t endless_ = 0;
+  std::size_t delayed_ = 0;  // asked for and not begun
+  StartDelay start_delay_;
 };
 
 }  // namespace sim

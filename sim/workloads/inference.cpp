@@ -94,6 +94,7 @@ InferenceRun::InferenceRun(const InferenceWorkload& workload, const InferenceSet
       setup_(setup),
       loop_(loop),
       graph_(graph),
+      network_(network),
       routing_(routing),
       builder_(setup, graph, network, routing, ledger, std::move(traffic)),
       on_step_(std::move(on_step)) {}
@@ -134,14 +135,27 @@ void InferenceRun::run() {
   begin(0);
   loop_.run();
   if (finished_ == workload_.steps) return;
-  const std::string stuck = graph_.describe_stuck([](TaskTag tag, DeviceId device) {
+  report_stuck();
+}
+
+void InferenceRun::report_stuck() const {
+  std::string stuck = graph_.describe_stuck([](TaskTag tag, DeviceId device) {
     const std::string kind =
         tag.kind < 0 ? "a task" : std::string(kTaskKindNames[static_cast<std::size_t>(tag.kind)]);
     return kind + " of layer " + std::to_string(tag.layer) + " on gpu " +
            std::to_string(device.value());
   });
+  const std::vector<LinkId> dead = network_.starving_links();
+  constexpr std::size_t kShown = 4;
+  for (std::size_t i = 0; i < dead.size() && i < kShown; ++i) {
+    stuck +=
+        (i == 0 ? "; nothing flows over " : ", ") + network_.cluster().links[dead[i].index()].name;
+  }
+  if (dead.size() > kShown) stuck += " and " + std::to_string(dead.size() - kShown) + " more links";
   throw Error("step " + std::to_string(finished_) + " never ends: " + stuck,
-              "a link of the route has no capacity; see `simulate cluster show`");
+              dead.empty() ? "a resource of the route has no capacity"
+                           : "give the disturbance of such a link an 'until', or 'reroute' and a "
+                             "second path");
 }
 
 }  // namespace sim

@@ -72,11 +72,13 @@ class InferenceRun {
 
  private:
   void begin(int step);
+  [[noreturn]] void report_stuck() const;
 
   const InferenceWorkload& workload_;
   const InferenceSetup& setup_;
   EventLoop& loop_;
   TaskGraph& graph_;
+  ClusterNetwork& network_;
   RoutingSource& routing_;
   InferenceStep builder_;
   std::function<void(const StepResult&)> on_step_;

@@ -25,9 +25,15 @@ std::set<std::string> documented_keys() {
 // Every key that reading first-light with these changes asks for.
 std::set<std::string> asked_keys(const std::vector<std::string>& assignments) {
   const Catalog catalog;
-  return read_scenario(std::string(MOE_SOURCE_DIR) + "/sim/scenarios/first-light.yaml",
-                       {assignments, {}}, catalog)
-      .asked_keys;
+  std::set<std::string> keys;
+  for (const std::string& key :
+       read_scenario(std::string(MOE_SOURCE_DIR) + "/sim/scenarios/first-light.yaml",
+                     {assignments, {}}, catalog)
+           .asked_keys) {
+    keys.insert(
+        std::regex_replace(key, std::regex("\\[[0-9]+\\]"), ""));  // entries of a list alike
+  }
+  return keys;
 }
 
 // What the page should name: `cluster` as a whole, for its parameters are its generator's, and
@@ -53,7 +59,15 @@ TEST(ScenarioKeys, ThePageNamesWhatTheCodeReadsAndNothingElse) {
            {"workload={kind: prefill, tokens_per_gpu: 64, prompt_tokens: {uniform: [10, 20]}}",
             "routing={synthetic: {zipf: 0.5}}"},
            {"workload={kind: layer, tokens_per_gpu: 8, context: 10}",
-            "communication={precision: {dispatch: fp8}}"}}) {
+            "communication={precision: {dispatch: fp8}}"},
+           {"disturbances=[{link: '*', capacity: 0.5, from: 1 us, until: 2 us, reroute: 1 us}, "
+            "{link: '*', capacities: [{at: 1 us, capacity: 0.5}]}, "
+            "{link: '*', background: {cap: 1 GB/s, on: 1 us, off: 1 us}}, "
+            "{link: '*', jitter: {distribution: normal, mean: 1 us, deviation: 1 us}}, "
+            "{link: '*', jitter: {distribution: lognormal, median: 1 us, sigma: 1}}, "
+            "{link: '*', jitter: {distribution: exponential, mean: 1 us}}, "
+            "{link: '*', jitter: {distribution: pareto, least: 1 us, shape: 2}}, "
+            "{link: '*', jitter: {distribution: uniform, least: 1 us, most: 2 us}}]"}}) {
     asked.merge(asked_keys(assignments));
   }
   EXPECT_EQ(documented_keys(), to_document(asked));

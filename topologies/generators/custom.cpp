@@ -41,6 +41,8 @@ class CustomReader {
     read_links();
     const std::int64_t paths = parameters_.count_or("paths_per_flow", 1, {1, 64});
     builder_.cluster().paths_per_flow = static_cast<int>(paths);
+    builder_.cluster().hash_seed =
+        static_cast<std::uint64_t>(parameters_.count_or("hash_seed", 0, {0, kLargestHashSeed}));
     if (!parameters_.clean()) return {};
     add_figures();
     return builder_.finish();

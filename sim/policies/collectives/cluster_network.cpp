@@ -68,13 +68,29 @@ void ClusterNetwork::add_links(int paths, double bytes_per_payload,
 ClusterNetwork::WithoutNvlink::WithoutNvlink(const Cluster& whole)
     : cluster(keep_others(whole, original)), routes(cluster) {}
 
+void ClusterNetwork::WithoutNvlink::avoid(LinkId link, bool avoided) {
+  const auto at = std::lower_bound(original.begin(), original.end(), link);
+  if (at == original.end() || *at != link) return;  // an NVLink
+  routes.avoid(LinkId(at - original.begin()), avoided);
+}
+
+void ClusterNetwork::avoid(LinkId link, bool avoided) {
+  routes_.avoid(link, avoided);
+  std::erase(avoided_, link);
+  if (avoided) avoided_.push_back(link);
+  if (without_nvlink_ != nullptr) without_nvlink_->avoid(link, avoided);
+}
+
 Duration ClusterNetwork::add_path_without_nvlink(DeviceId source, DeviceId destination,
                                                  double bytes_per_payload,
                                                  const WireEfficiency& efficiency,
                                                  std::vector<ResourceUse>& uses) {
   if (source == destination)
     return add_path(source, destination, bytes_per_payload, efficiency, uses);
-  if (without_nvlink_ == nullptr) without_nvlink_ = std::make_unique<WithoutNvlink>(cluster_);
+  if (without_nvlink_ == nullptr) {
+    without_nvlink_ = std::make_unique<WithoutNvlink>(cluster_);
+    for (const LinkId link : avoided_) without_nvlink_->avoid(link, true);
+  }
   const int paths = std::max(1, cluster_.paths_per_flow);
   Duration latency{0};
   for (int path = 0; path < paths; ++path) {
@@ -107,6 +123,14 @@ void ClusterNetwork::count_payload(DeviceId source, DeviceId destination, double
     routes_.route_into(source, destination, path, route_);
     for (const LinkId id : route_.links) link_payload_[id.index()] += bytes / paths;
   }
+}
+
+std::vector<LinkId> ClusterNetwork::starving_links() const {
+  std::vector<LinkId> result;
+  for (std::size_t l = 0; l < links_.size(); ++l) {
+    if (network_.starves(links_[l])) result.emplace_back(static_cast<std::int64_t>(l));
+  }
+  return result;
 }
 
 void ClusterNetwork::merge(std::vector<ResourceUse>& uses) {

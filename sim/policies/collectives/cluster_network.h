@@ -64,6 +64,10 @@ class ClusterNetwork {
   // Payload bytes per link, without efficiencies; cleared by the caller once per step.
   std::vector<double>& link_payload() { return link_payload_; }
   double busy_seconds(LinkId id) const { return network_.busy_seconds(links_[id.index()]); }
+  // From now on paths lead around the link (or no longer so) where a way exists.
+  void avoid(LinkId link, bool avoided);
+  // Links without capacity that transfers wait for.
+  std::vector<LinkId> starving_links() const;
   void count_payload(DeviceId source, DeviceId destination, double bytes);
 
  private:
@@ -73,6 +77,7 @@ class ClusterNetwork {
     Cluster cluster;
     Routes routes;
     explicit WithoutNvlink(const Cluster& whole);
+    void avoid(LinkId link, bool avoided);
   };
   void add_links(int paths, double bytes_per_payload, const WireEfficiency& efficiency,
                  std::vector<ResourceUse>& uses) const;
@@ -85,6 +90,7 @@ class ClusterNetwork {
   std::vector<ResourceId> copies_;
   std::vector<double> link_payload_;
   std::unique_ptr<WithoutNvlink> without_nvlink_;
+  std::vector<LinkId> avoided_;  // paths lead around these
   Route route_;
 };
 
