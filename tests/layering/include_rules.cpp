@@ -66,6 +66,8 @@ const std::vector<ThirdParty>& third_parties() {
       {"CLI/", {"sim/app/"}},
       {"nlohmann/", {"traces/", "models/", "sim/app/"}},
       {"fmt/", kAboveCore},
+      {"libxml/", {"topologies/import/xml_file.cpp"}},
+      {"fnmatch.h", {"sim/app/"}},
       {"unistd.h", {"sim/app/"}},
       {"sys/", {"sim/app/"}},
   };
