@@ -21,6 +21,14 @@ constexpr ClusterGenerator kGenerators[] = {
      build_torus_2d,
      "{columns: 4, rows: 4, device: h100-sxm, link: {bandwidth: 82 GB/s, label: published, "
      "source: 'TPU v3: 656 Gb/s per link and direction, Jouppi et al., CACM 63(7), 2020'}}"},
+    {"node-graph",
+     "nodes that are alike, written out part by part, on a rail network: what `cluster import` "
+     "writes",
+     build_node_graph,
+     "{nodes: 2, device: h100-sxm, gpus: 1, switches: [nic0], links: [{name: gpu0/pcie, from: "
+     "gpu0, "
+     "to: nic0, kind: pcie, port: pcie}], nics: [{name: nic0, at: nic0, port: nic}], "
+     "pcie: {bandwidth: 63 GB/s}, nic: {bandwidth: 50 GB/s}}"},
     {"custom", "nodes, switches and links written out one by one", build_custom,
      "{nodes: [{name: a, device: h100-sxm, gpus: 1}, {name: b, device: h100-sxm, gpus: 1}], "
      "links: [{from: a/gpu0, to: b/gpu0, bandwidth: 50 GB/s, kind: nic}]}"},

@@ -30,6 +30,7 @@ Cluster build_hgx(ClusterParameters& parameters);
 Cluster build_pcie_box(ClusterParameters& parameters);
 Cluster build_nvlink_domain(ClusterParameters& parameters);
 Cluster build_torus_2d(ClusterParameters& parameters);
+Cluster build_node_graph(ClusterParameters& parameters);
 Cluster build_custom(ClusterParameters& parameters);
 
 }  // namespace sim

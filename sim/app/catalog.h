@@ -26,6 +26,7 @@ class Catalog {
   const std::string& root() const { return root_; }
   std::vector<CatalogEntry> models() const { return list("models/catalog"); }
   std::vector<CatalogEntry> clusters() const { return list("topologies/catalog"); }
+  std::vector<CatalogEntry> devices() const { return list("models/devices"); }
   std::vector<CatalogEntry> scenarios() const { return list("sim/scenarios"); }
   CatalogLookup cluster_lookup() const { return catalog_in(root_ + "/topologies/catalog"); }
 

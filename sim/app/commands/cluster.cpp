@@ -1,4 +1,4 @@
-// simulate cluster show: what a cluster is made of, and on whose word.
+// simulate cluster show: what a cluster is made of, and on whose word. (import: cluster_import.cpp)
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
@@ -44,7 +44,7 @@ void show(const ShowArguments& arguments) {
 }  // namespace
 
 void attach_cluster(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("cluster", "look at a cluster: show");
+  CLI::App* command = app.add_subcommand("cluster", "look at a cluster or make one: show, import");
   command->require_subcommand(1);
   CLI::App* shown =
       command->add_subcommand("show", "its nodes, links, constants and their sources");
@@ -58,6 +58,7 @@ void attach_cluster(CLI::App& app) {
       ->allow_extra_args(false);
   shown->add_flag("--json", arguments->json, "every link as JSON");
   shown->callback([arguments] { show(*arguments); });
+  attach_cluster_import(*command);
 }
 
 }  // namespace sim
