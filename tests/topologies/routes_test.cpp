@@ -257,5 +257,61 @@ TEST(Routes, LargeClusterAMillionRandomRoutes) {
   EXPECT_NEAR(static_cast<double>(hops_in_all) / 1e6, 4 - 2 * 22.0 / 2047, 1e-3);
 }
 
+// Two GPUs under one PCIe switch and one NVSwitch, each with a NIC of its own: a (rail 0) on the
+// switch, b (rail 1) on the CPU.
+const std::string kTwoWays =
+    "{generator: node-graph, nodes: 2, device: x, gpus: 2, switches: [cpu, sw, nvs, a, b], "
+    "links: [{name: p0, from: gpu0, to: sw, kind: pcie, port: pcie}, "
+    "{name: p1, from: gpu1, to: sw, kind: pcie, port: pcie}, "
+    "{name: s, from: sw, to: cpu, kind: pcie, port: pcie}, "
+    "{name: a, from: a, to: sw, kind: pcie, port: pcie}, "
+    "{name: b, from: b, to: cpu, kind: pcie, port: pcie}, "
+    "{name: n0, from: gpu0, to: nvs, kind: nvlink, port: nvlink}, "
+    "{name: n1, from: gpu1, to: nvs, kind: nvlink, port: nvlink}], "
+    "nics: [{name: a, at: a, port: nic}, {name: b, at: b, port: nic}], "
+    "pcie: {bandwidth: 30 GB/s}, nvlink: {bandwidth: 100 GB/s}, nic: {bandwidth: 25 GB/s}}";
+
+TEST(Routes, TakeNvlinkBeforePcieAndTheNearestNic) {
+  const Cluster cluster = cluster_of(kTwoWays);
+  EXPECT_THAT(hops(cluster, 0, 1), ::testing::ElementsAre("node0/n0-up", "node0/n1-down"));
+  for (int from = 0; from < 2; ++from) {
+    const std::string pcie = "p" + std::to_string(from);
+    EXPECT_THAT(hops(cluster, from, 2),
+                ::testing::ElementsAre("node0/" + pcie + "-up", "node0/a-down", "node0/a/port-up",
+                                       "node1/a/port-down", "node1/a-up", "node1/p0-down"));
+  }
+}
+
+TEST(Routes, LeadAroundWhatIsAvoidedAndBackAgain) {
+  const Cluster cluster = cluster_of(kTwoWays);
+  const auto names = [&](const Route& route) {
+    std::vector<std::string> result;
+    for (const LinkId link : route.links) result.push_back(cluster.links[link.index()].name);
+    return result;
+  };
+  const auto link = [&](const std::string& name) {
+    for (std::size_t l = 0; l < cluster.links.size(); ++l) {
+      if (cluster.links[l].name == name) return LinkId(static_cast<std::int64_t>(l));
+    }
+    return LinkId();
+  };
+  Routes routes(cluster);
+  const Route before = routes.route(DeviceId(0), DeviceId(2));
+  routes.avoid(link("node0/a/port-up"), true);
+  EXPECT_THAT(names(routes.route(DeviceId(0), DeviceId(2))), ::testing::Contains("node0/b/port-up"))
+      << "the NIC that is left";
+  EXPECT_THAT(names(routes.route(DeviceId(2), DeviceId(0))),
+              ::testing::Contains("node0/a/port-down"))
+      << "the other direction is whole";
+  routes.avoid(link("node0/b/port-up"), true);
+  EXPECT_EQ(routes.route(DeviceId(0), DeviceId(2)).links, before.links) << "there is no other way";
+  routes.avoid(link("node0/n0-up"), true);
+  EXPECT_THAT(names(routes.route(DeviceId(0), DeviceId(1))),
+              ::testing::ElementsAre("node0/p0-up", "node0/p1-down"));
+  for (const char* name : {"node0/a/port-up", "node0/b/port-up", "node0/n0-up"})
+    routes.avoid(link(name), false);
+  EXPECT_EQ(routes.route(DeviceId(0), DeviceId(2)).links, before.links);
+}
+
 }  // namespace
 }  // namespace sim

@@ -78,6 +78,11 @@ std::string cluster_yaml(const ImportedNode& node, const ImportRequest& request)
         fmt::format("  latency: {} ns, latency_label: {}, latency_source: {}}}\n",
                     port.latency.count() / 1000, port.latency_label, quoted(port.latency_source));
   }
+  if (!node.nics.empty()) {
+    text +=
+        "fabric: {latency: 450 ns, label: assumed, source: \"as published for hgx-h100 in the "
+        "catalog; not in the file\"}\n";
+  }
   text += "links:\n";
   for (const ImportedNode::Cable& cable : node.cables) {
     text +=

@@ -19,7 +19,7 @@ constexpr KnownGpu kGpus[] = {
 };
 
 constexpr std::string_view kHopLatency =
-    "assumed: a PCIe switch or root port takes 100 to 200 ns; not in the file";
+    "a PCIe switch or root port takes 100 to 200 ns; not in the file";
 
 PortFigure figure(double bytes_per_second, std::string label, std::string source, Duration latency,
                   std::string_view latency_source) {
@@ -115,12 +115,12 @@ PciePort pcie_given(Bandwidth bandwidth) {
 
 PortFigure nvlink_port(double bytes_per_second, std::string source, std::string label) {
   return figure(bytes_per_second, std::move(label), std::move(source), Duration(450'000),
-                "assumed: as fitted for hgx-h100 in the catalog; not in the file");
+                "as fitted for hgx-h100 in the catalog; not in the file");
 }
 
 PortFigure nic_port(double bytes_per_second, std::string source, std::string label) {
   return figure(bytes_per_second, std::move(label), std::move(source), Duration(1'400'000),
-                "assumed: as published for the InfiniBand of hgx-h100 in the catalog; not in the "
+                "as published for the InfiniBand of hgx-h100 in the catalog; not in the "
                 "file");
 }
 

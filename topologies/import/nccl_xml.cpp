@@ -380,6 +380,7 @@ void NcclReader::read_nvlinks() {
                   "--without-nvlink to let GPUs meet over PCIe");
     return;
   }
+  mistakes_.throw_if_any();
   for (const auto& [pair, link] : pairs) {
     const auto back = pairs.find({pair.second, pair.first});
     if (back == pairs.end() || back->second.first != link.first) {

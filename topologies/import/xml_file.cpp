@@ -58,8 +58,8 @@ class Copier {
 }  // namespace
 
 std::optional<std::string> XmlElement::attribute(std::string_view key) const {
-  for (const auto& [name, value] : attributes) {
-    if (name == key) return value;
+  for (const auto& [known, value] : attributes) {
+    if (known == key) return value;
   }
   return std::nullopt;
 }

@@ -110,6 +110,9 @@ void import(ImportArguments& arguments) {
                            request.nodes, request.nodes == 1 ? "" : "s", node.gpus, node.device)
             << paths;
   for (const std::string& note : node.notes) std::cout << "note: " << note << "\n";
+  std::cout
+      << "note: no such file has the constants of communication kernels: copy 'communication' "
+         "and 'collectives' of a catalog cluster, or line rates are used\n";
 }
 
 }  // namespace
