@@ -7,46 +7,51 @@
 namespace sim {
 namespace {
 
-constexpr double kNearlyFull = 1 - 1e-11;
 constexpr int kSpokeEdits = 8;  // with so many and no push, spokes are better found anew
 
 }  // namespace
 
 // What r holds moves to `level`: tells the other resources. Much of the solver's time is spent in
-// this loop, so it has no branch; reached_ is one longer than all resources together.
+// this loop, so it has no branch and looks at nothing it need not; reached_ has room for all
+// resources twice and one more.
 void FairShareSolver::push_held(std::int32_t r, double difference, double level) {
-  if (!resource(r).spokes_known) find_spokes(r);
-  resource(r).spoke_edits = 0;
+  ++pushes_;
   Share* const shares = shares_.data();
   std::int32_t* out = reached_.data() + reached_count_;
-  for (const Spoke& spoke : resource(r).spokes) {
+  for (const Spoke& spoke : known_spokes(r)) {
     Share& s = shares[spoke.resource];
-    s.frozen += spoke.load * difference;
-    s.top = std::max(s.top, level);
+    const double frozen = s.frozen + spoke.load * difference;
+    s.frozen = frozen;
+    s.top = s.top < level ? level : s.top;
     ++s.changes;
-    const bool look = ((s.frozen > s.alarm) | (s.changes % kManyChanges == 0)) & !s.reached;
     *out = spoke.resource;
-    out += look ? 1 : 0;
-    s.reached |= look;
+    out += frozen > s.alarm ? 1 : 0;
   }
   reached_count_ = out - reached_.data();
 }
 
-void FairShareSolver::reach(std::int32_t t) {
-  if (share(t).reached) return;
-  share(t).reached = true;
-  reached_[static_cast<std::size_t>(reached_count_++)] = t;
+// What r holds, which rose from `water` until now, freezes at `level`: tells the other resources.
+void FairShareSolver::push_let_go(std::int32_t r, double level) {
+  ++pushes_;
+  const double water = share(r).level;
+  for (const Spoke& spoke : known_spokes(r)) {
+    Share& s = share(spoke.resource);
+    ++s.changes;
+    if (takes_part(s)) {
+      s.loose -= spoke.count;
+      s.frozen += spoke.load * level;
+      take_from_rising(s, spoke.load, s.held + s.loose);
+    } else {
+      s.frozen += spoke.load * (level - water);
+    }
+    reach(spoke.resource);
+  }
 }
 
-// Below it, a load changes nothing: s is not full, or is pending and its key still is a bound.
-void FairShareSolver::set_alarm(Share& s) const {
-  if (s.phase == Phase::kSettled) {
-    s.alarm = s.level < kNever || eager_ ? -kNever : s.capacity * kNearlyFull;
-  } else if (s.held + s.loose == 0) {
-    s.alarm = s.capacity;
-  } else {
-    s.alarm = s.key < kNever ? s.capacity - s.key * s.rising : -kNever;
-  }
+const std::vector<FairShareSolver::Spoke>& FairShareSolver::known_spokes(std::int32_t r) {
+  if (!resource(r).spokes_known) find_spokes(r);
+  resource(r).spoke_edits = 0;
+  return resource(r).spokes;
 }
 
 void FairShareSolver::find_spokes(std::int32_t r) {
@@ -95,6 +100,7 @@ void FairShareSolver::edit_spokes(std::int32_t r, FlowIndex f, std::int32_t coun
 void FairShareSolver::freeze(const Member& member, std::int32_t r, double level) {
   const std::int32_t held_by = holder(member.flow);
   const bool loose = is_loose(member.flow);
+  ++pushes_;
   const double was = held_by < 0 ? 0 : share(held_by).level;
   for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
     const std::int32_t t = use(u).resource;
@@ -133,10 +139,11 @@ void FairShareSolver::after_push(double level, double now) {
     Share& s = share(t);
     s.reached = false;
     if (!takes_part(s) && !eager_) {
-      if (s.frozen > s.alarm || s.changes >= kManyChanges) watch(t);
+      if (s.frozen > s.alarm) watch(t);
       continue;
     }
     s.top = std::max(s.top, level);
+    const double key = queue_.key(t);
     if (s.phase == Phase::kSettled) {
       if (s.level < kNever) {
         if (s.level <= above(level)) continue;
@@ -144,15 +151,18 @@ void FairShareSolver::after_push(double level, double now) {
         if (std::fabs(s.capacity - s.frozen - rising) <= kSame * rising) continue;
       }
       make_pending(t, now);
-    } else if (s.key <= level || !is_overfull(s, s.key)) {
-      set_alarm(s);
+    } else if (key <= level || !is_overfull(s, key)) {
+      set_alarm(s, key);
       continue;  // its key is still a bound
     }
     const double next = candidate(s);
     const double old = s.phase == Phase::kLetGo ? kNever : s.level;
-    const double key = next < kNever ? std::min(std::max(level, next), old) : kNever;
-    if (key < s.key) enqueue(t, key);
-    set_alarm(s);
+    const double lower = next < kNever ? std::min(std::max(level, next), old) : kNever;
+    if (lower < key) {
+      enqueue(t, lower);
+    } else {
+      set_alarm(s, key);
+    }
   }
   reached_count_ = 0;
 }

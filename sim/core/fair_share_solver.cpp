@@ -23,7 +23,7 @@ ResourceId FairShareSolver::add_resource(double capacity) {
   shares_.emplace_back();
   shares_.back().capacity = capacity;
   set_alarm(shares_.back());
-  reached_.resize(shares_.size() + 1);
+  reached_.resize(2 * shares_.size() + 1);
   spoke_of_.push_back(-1);
   return id;
 }
@@ -108,19 +108,6 @@ void FairShareSolver::mark_dirty(std::int32_t r) {
   if (resource(r).dirty) return;
   resource(r).dirty = true;
   dirty_.push_back(r);
-}
-
-void FairShareSolver::advance(std::int32_t r, double now) {
-  Resource& at = resource(r);
-  const double level = share(r).level;
-  if (share(r).held > 0 && level < kNever) at.clock += level * (now - at.clock_time);
-  at.clock_time = now;
-}
-
-void FairShareSolver::touch(std::int32_t r) {
-  if (share(r).on_touched) return;
-  share(r).on_touched = true;
-  touched_.push_back(r);
 }
 
 void FairShareSolver::swap_members(std::int32_t r, std::size_t a, std::size_t b) {

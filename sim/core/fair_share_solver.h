@@ -26,7 +26,7 @@
 // above: the push finds their load below an `alarm` and goes on.
 //
 // Error: a push rounds F by at most 2^-52 of it. F and R are summed anew from the transfers before
-// the pushes since the last sum could move the level by 1e-11 of itself. A level that would move by
+// the pushes since the last sum could move the level by 5e-11 of itself. A level that would move by
 // less than 1e-12 of itself stays; as F goes on counting, such differences do not add up.
 //
 // Service is counted per resource: a clock that advances by its level, so a change of level costs
@@ -34,6 +34,7 @@
 // bytes per picosecond.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -41,7 +42,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/core/indexed_heap.h"
+#include "sim/core/lowest_first.h"
 #include "sim/core/max_min_fair.h"
 
 namespace sim {
@@ -63,7 +64,7 @@ class FairShareSolver {
   // Re-solves after additions, removals and capacity changes. Cheap when nothing changed.
   void settle(double now);
   // When the next transfer ends, at the present levels. REQUIRES: settled.
-  double next_finish() const { return next_.lowest_key(); }
+  double next_finish() { return next_.lowest_key(); }
   // Removes every transfer that ends at or before `until` within one batch of simultaneous ends,
   // appends them to `finished`, and returns the time of the batch. REQUIRES: next_finish() <=
   // until.
@@ -89,7 +90,8 @@ class FairShareSolver {
   // Levels that differ by less are the same level: far below the 1e-9 we promise, far above
   // rounding of one sum.
   static constexpr double kSame = 1e-12;
-  static constexpr std::uint32_t kManyChanges = 4096;  // of a watched load; a power of two
+  static constexpr double kNearlyFull = 1 - 1e-11;
+  static constexpr std::uint32_t kManyChanges = 4096;  // of the load of a resource that is not full
   static double above(double level) { return level * (1 + kSame); }
 
   struct Use {
@@ -122,8 +124,8 @@ class FairShareSolver {
     kPending,  // its level is open in this sweep
     kLetGo,    // and the water has passed its old level
   };
-  // What the sweep needs of a resource. What a push touches comes first, in half a cache line.
-  struct alignas(32) Share {
+  // What the sweep needs of a resource, in one cache line.
+  struct alignas(64) Share {
     double frozen = 0;          // F
     double alarm = 0;           // a push must be looked into when F is above this
     double top = 0;             // while full: no frozen transfer has a higher level
@@ -135,7 +137,6 @@ class FairShareSolver {
     double level = kNever;    // kNever: not full. While pending: the old one
     double rising = 0;        // R: what it holds and what is loose
     double capacity = 0;
-    double key = kNever;     // its place in the sweep while pending
     std::int32_t loose = 0;  // transfers on it that rise and that it does not hold
     std::int32_t held = 0;
   };
@@ -187,17 +188,19 @@ class FairShareSolver {
   void visit(std::int32_t r, double water, double now);
   bool jump(std::int32_t r, double level, double now);
   void let_go(std::int32_t r, double now);
-  bool hand_over_tie(const Member& member, std::int32_t r, double now);
+  void hand_over_tie(Member member, std::int32_t r, double now);
   double solve_captures(std::int32_t r);
   void settle_resource(std::int32_t r, double level, double now);
   bool is_loose(FlowIndex f);
   void push_held(std::int32_t r, double difference, double level);
+  void push_let_go(std::int32_t r, double level);
+  const std::vector<Spoke>& known_spokes(std::int32_t r);
   void freeze(const Member& member, std::int32_t r, double level);
   void take_rising(std::int32_t r, double level, double now);
   void find_spokes(std::int32_t r);
   void edit_spokes(std::int32_t r, FlowIndex f, std::int32_t count);
   void reach(std::int32_t s);
-  void set_alarm(Share& s) const;
+  void set_alarm(Share& s, double key = kNever) const;  // `key`: its place in queue_
   void after_push(double level, double now);
   void finish_sweep();
   void watch(std::int32_t r);
@@ -217,13 +220,70 @@ class FairShareSolver {
   std::ptrdiff_t reached_count_ = 0;
   std::vector<std::int32_t> watched_;  // not full, and perhaps about to be
   std::vector<std::int32_t> touched_;
-  IndexedHeap queue_;                               // pending resources by key
-  IndexedHeap next_;                                // resources by the time of their next end
+  LowestFirst queue_;                               // pending resources by key
+  LowestFirst next_;                                // resources by the time of their next end
   std::vector<std::int32_t> spoke_of_;              // per resource, while spokes are found
   std::vector<std::pair<double, double>> scratch_;  // (level elsewhere, load) of one resource
   bool eager_ = false;  // resources that are not full take part in the sweep
   std::size_t active_ = 0;
   std::uint64_t level_changes_ = 0;
+  std::uint32_t pushes_ = 0;  // since the last look at all resources that are not full
 };
+
+// Small and on every path: in the header, so that they are compiled into their callers.
+
+// The level at which s is full with the transfers that rise on it now; captures could only raise
+// it.
+inline double FairShareSolver::candidate(const Share& s) {
+  if (s.held + s.loose == 0) return s.frozen > above(s.capacity) ? 0 : kNever;
+  if (s.capacity == 0) return 0;  // no residue of rounding lets anything through
+  return std::max(0.0, (s.capacity - s.frozen) / s.rising);
+}
+
+// Whether s, with what rises on it, cannot reach `level`.
+inline bool FairShareSolver::is_overfull(const Share& s, double level) {
+  if (s.held + s.loose == 0) return s.frozen > above(s.capacity);
+  if (level == kNever) return true;
+  return above(s.capacity - s.frozen) < level * s.rising;
+}
+
+// Below it, a load changes nothing: s is not full, or is pending and its key still is a bound.
+inline void FairShareSolver::set_alarm(Share& s, double key) const {
+  if (s.phase == Phase::kSettled) {
+    s.alarm = s.level < kNever || eager_ ? -kNever : s.capacity * kNearlyFull;
+  } else if (s.held + s.loose == 0) {
+    s.alarm = s.capacity;
+  } else {
+    s.alarm = key < kNever ? s.capacity - key * s.rising : -kNever;
+  }
+}
+
+inline void FairShareSolver::enqueue(std::int32_t r, double key) {
+  queue_.set(r, key);
+  set_alarm(share(r), key);
+}
+
+inline void FairShareSolver::advance(std::int32_t r, double now) {
+  Resource& at = resource(r);
+  const double level = share(r).level;
+  if (share(r).held > 0 && level < kNever) at.clock += level * (now - at.clock_time);
+  at.clock_time = now;
+}
+
+inline void FairShareSolver::touch(std::int32_t r) {
+  if (share(r).on_touched) return;
+  share(r).on_touched = true;
+  touched_.push_back(r);
+}
+
+inline void FairShareSolver::reach(std::int32_t t) {
+  if (share(t).reached) return;
+  share(t).reached = true;
+  reached_[static_cast<std::size_t>(reached_count_++)] = t;
+}
+
+inline bool FairShareSolver::is_loose(FlowIndex f) {
+  return holder(f) < 0 || share(holder(f)).phase == Phase::kLetGo;
+}
 
 }  // namespace sim

@@ -8,7 +8,7 @@ namespace sim {
 namespace {
 
 constexpr double kRounding = 0x1p-52;
-constexpr double kDrift = 1e-11;  // of a level, before its sums are made anew
+constexpr double kDrift = 5e-11;  // of a level, before its sums are made anew
 constexpr double kOverfull = 1e-12;
 constexpr std::uint32_t kSumNow = 1 << 30;
 
@@ -23,6 +23,14 @@ void FairShareSolver::watch(std::int32_t r) {
 
 // Marks the watched resources that have filled up as dirty.
 void FairShareSolver::check_watched() {
+  // A push changes a load once, so no load misses this by more than as many changes again.
+  if (pushes_ >= kManyChanges) {
+    pushes_ = 0;
+    for (std::size_t r = 0; r < shares_.size(); ++r) {
+      if (!(shares_[r].level < kNever) && shares_[r].changes >= kManyChanges)
+        watch(static_cast<std::int32_t>(r));
+    }
+  }
   for (const std::int32_t r : watched_) {
     Share& s = share(r);
     s.on_watched = false;

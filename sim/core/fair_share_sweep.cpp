@@ -48,41 +48,18 @@ void FairShareSolver::sweep(double now) {
   finish_sweep();
 }
 
-void FairShareSolver::enqueue(std::int32_t r, double key) {
-  share(r).key = key;
-  queue_.set(r, key);
-  set_alarm(share(r));
-}
-
 // A change reaches r: its level is open from here on. The caller enqueues it.
 void FairShareSolver::make_pending(std::int32_t r, double now) {
   advance(r, now);
   share(r).phase = Phase::kPending;
-  share(r).key = kNever;
   share(r).alarm = -kNever;
   if (share(r).level == kNever) share(r).top = kNever;  // not kept while it is not full
   pending_.push_back(r);
 }
 
-// The level at which s is full with the transfers that rise on it now; captures could only raise
-// it.
-double FairShareSolver::candidate(const Share& s) {
-  if (s.held + s.loose == 0) return s.frozen > above(s.capacity) ? 0 : kNever;
-  if (s.capacity == 0) return 0;  // no residue of rounding lets anything through
-  return std::max(0.0, (s.capacity - s.frozen) / s.rising);
-}
-
-// Whether s, with what rises on it, cannot reach `level`.
-bool FairShareSolver::is_overfull(const Share& s, double level) {
-  if (s.held + s.loose == 0) return s.frozen > above(s.capacity);
-  if (level == kNever) return true;
-  return above(s.capacity - s.frozen) < level * s.rising;
-}
-
 // The water has reached r's key: its candidate, its old level, or a bound below both.
 void FairShareSolver::visit(std::int32_t r, double water, double now) {
   Share& s = share(r);
-  s.key = kNever;
   set_alarm(s);
   double level = candidate(s);
   if (level == kNever) return;  // not full, unless something more reaches it
@@ -131,34 +108,39 @@ bool FairShareSolver::jump(std::int32_t r, double level, double now) {
 // The water passes r's old level and r is not full: what it held goes on rising.
 void FairShareSolver::let_go(std::int32_t r, double now) {
   const double water = share(r).level;
-  for (std::int32_t i = share(r).held - 1; i >= 0; --i) {
-    const Member member = resource(r).members[static_cast<std::size_t>(i)];
-    if (hand_over_tie(member, r, now)) continue;
-    for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
-      const std::int32_t t = use(u).resource;
-      Share& s = share(t);
-      if (t == r || (!takes_part(s) && !eager_)) continue;
-      if (s.phase == Phase::kSettled) make_pending(t, now);
-      s.frozen -= use(u).load * water;
-      s.rising += use(u).load;
-      ++s.loose;
-      ++s.changes;
-      reach(t);
-    }
+  const auto is_tied = [&](const Spoke& spoke) {
+    const Share& s = share(spoke.resource);
+    return s.phase == Phase::kSettled && s.level <= above(water);
+  };
+  const std::vector<Spoke>& spokes = known_spokes(r);
+  if (std::any_of(spokes.begin(), spokes.end(), is_tied)) {
+    for (std::int32_t i = share(r).held - 1; i >= 0; --i)
+      hand_over_tie(resource(r).members[static_cast<std::size_t>(i)], r, now);
+  }
+  ++pushes_;
+  for (const Spoke& spoke : known_spokes(r)) {
+    Share& s = share(spoke.resource);
+    if (!takes_part(s) && !eager_) continue;
+    if (s.phase == Phase::kSettled) make_pending(spoke.resource, now);
+    s.frozen -= spoke.load * water;
+    s.rising += spoke.load;
+    s.loose += spoke.count;
+    ++s.changes;
+    reach(spoke.resource);
   }
   share(r).phase = Phase::kLetGo;
   after_push(water, now);
 }
 
 // A transfer that stops at r's old level elsewhere too is held there from now on.
-bool FairShareSolver::hand_over_tie(const Member& member, std::int32_t r, double now) {
+void FairShareSolver::hand_over_tie(const Member member, std::int32_t r, double now) {
   const double water = share(r).level;
   std::int32_t tied = -1;
   for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
     const Share& s = share(use(u).resource);
     if (s.phase == Phase::kSettled && s.level <= above(water)) tied = use(u).resource;
   }
-  if (tied < 0) return false;
+  if (tied < 0) return;
   const double level = share(tied).level;
   for (std::int32_t u = member.first; u < member.first + member.count; ++u) {
     const double load = use(u).load;
@@ -176,11 +158,6 @@ bool FairShareSolver::hand_over_tie(const Member& member, std::int32_t r, double
     if (use(u).resource != tied) s.top = std::max(s.top, level);
   }
   hold(member, tied, now);
-  return true;
-}
-
-bool FairShareSolver::is_loose(FlowIndex f) {
-  return holder(f) < 0 || share(holder(f)).phase == Phase::kLetGo;
 }
 
 // The level at which r is full when it captures what is frozen above it.
@@ -188,19 +165,18 @@ double FairShareSolver::solve_captures(std::int32_t r) {
   Share& s = share(r);
   const double least = candidate(s);
   const std::vector<Member>& members = resource(r).members;
-  double frozen = 0;
+  double frozen = s.frozen;
   double rising = s.rising;
   scratch_.clear();
   for (std::size_t i = static_cast<std::size_t>(s.held); i < members.size(); ++i) {
-    if (is_loose(members[i].flow)) continue;
-    const double elsewhere = share(holder(members[i].flow)).level;
+    if (holder(members[i].flow) < 0) continue;
+    const Share& at = share(holder(members[i].flow));
+    if (at.level <= least || at.phase == Phase::kLetGo) continue;
     const double load = use(members[i].first + members[i].own).load;
-    if (elsewhere > least) {
-      scratch_.push_back({elsewhere, load});
-      rising += load;
-    } else {
-      frozen += load * elsewhere;
-    }
+    scratch_.push_back({at.level, load});
+    frozen -= load * at.level;
+    rising += load;
+    ++s.changes;
   }
   while (s.held + s.loose > 0 || !scratch_.empty()) {
     const double level = s.capacity == 0 ? 0 : std::max(0.0, s.capacity - frozen) / rising;
@@ -223,8 +199,7 @@ void FairShareSolver::settle_resource(std::int32_t r, double level, double now) 
   if (s.phase == Phase::kPending) {
     push_held(r, level - s.level, level);
   } else {
-    for (std::size_t i = 0; i < static_cast<std::size_t>(s.held); ++i)
-      freeze(resource(r).members[i], r, level);
+    push_let_go(r, level);
   }
   take_rising(r, level, now);
 }
@@ -250,7 +225,6 @@ void FairShareSolver::take_rising(std::int32_t r, double level, double now) {
     s.top = top;
   }
   s.level = level;
-  s.key = kNever;
   s.phase = Phase::kSettled;
   set_alarm(s);
   ++level_changes_;
