@@ -206,6 +206,7 @@ class FairShareSolver {
   void watch(std::int32_t r);
   void check_watched();
   void sum_anew(std::int32_t r);
+  void certify();
 
   std::vector<Share> shares_;
   std::vector<Resource> resources_;
@@ -227,7 +228,8 @@ class FairShareSolver {
   bool eager_ = false;  // resources that are not full take part in the sweep
   std::size_t active_ = 0;
   std::uint64_t level_changes_ = 0;
-  std::uint32_t pushes_ = 0;  // since the last look at all resources that are not full
+  std::size_t uncertified_ = 0;  // settles since the last certificate
+  std::uint32_t pushes_ = 0;     // since the last look at all resources that are not full
 };
 
 // Small and on every path: in the header, so that they are compiled into their callers.

@@ -1,7 +1,9 @@
 // Sums of the max-min solver: when the load of a resource is summed anew from its transfers, and
 // how resources that are not full are watched.
 #include <algorithm>
+#include <string>
 
+#include "sim/core/error.h"
 #include "sim/core/fair_share_solver.h"
 
 namespace sim {
@@ -71,6 +73,16 @@ void FairShareSolver::sum_anew(std::int32_t r) {
       s.top = std::max(s.top, share(held_by).level);
     }
   }
+}
+
+// Checks that the rates are max-min fair: after every settle of a few transfers, and so seldom with
+// many that a settle pays for the check of some dozen.
+void FairShareSolver::certify() {
+  constexpr std::size_t kChecked = 16;
+  if (++uncertified_ * kChecked < active_) return;
+  uncertified_ = 0;
+  const std::string wrong = violation(1e-9);
+  SIM_CHECK(wrong.empty(), wrong);
 }
 
 }  // namespace sim

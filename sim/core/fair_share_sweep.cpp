@@ -21,6 +21,9 @@ void FairShareSolver::settle(double now) {
   }
   if (eager_) set_eager(false);
   refresh_finishes(now);
+#ifndef NDEBUG
+  certify();
+#endif
 }
 
 void FairShareSolver::set_eager(bool eager) {

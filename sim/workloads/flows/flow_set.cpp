@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "sim/core/error.h"
 #include "sim/core/fair_share_solver.h"
+#include "sim/workloads/flows/one_solve.h"
 
 namespace sim {
 namespace {
@@ -67,6 +69,11 @@ StarvedFlow find_starved(const FlowSet& set) {
 }
 
 FlowTimes solve_flows(const FlowSet& set) {
+  if (std::optional<FlowTimes> quick = solve_once(set)) return std::move(*quick);
+  return solve_flows_by_events(set);
+}
+
+FlowTimes solve_flows_by_events(const FlowSet& set) {
   FlowTimes times;
   times.finish_s.resize(set.flows.size());
   std::vector<double>& begin = times.finish_s;  // until a flow ends

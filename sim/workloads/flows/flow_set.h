@@ -50,13 +50,15 @@ struct StarvedFlow {
 StarvedFlow find_starved(const FlowSet& set);
 
 struct FlowTimes {
-  std::vector<double> finish_s;  // per flow
-  double makespan_s = 0;         // the last of them
-  std::uint64_t level_changes = 0;
+  std::vector<double> finish_s;     // per flow
+  double makespan_s = 0;            // the last of them
+  std::uint64_t level_changes = 0;  // of links; 0 when one_solve.h found the rates
 };
 
 // Exact max-min sharing. REQUIRES: find_starved() finds none. Throws Error when a flow takes longer
 // than a double can tell.
 FlowTimes solve_flows(const FlowSet& set);
+// The same without the short way of one_solve.h.
+FlowTimes solve_flows_by_events(const FlowSet& set);
 
 }  // namespace sim
