@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 #include <CLI/CLI.hpp>
 
+#include <array>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
@@ -10,9 +11,9 @@
 
 #include "analysis/summary.h"
 #include "sim/app/catalog.h"
+#include "sim/app/cluster_choice.h"
 #include "sim/app/commands/commands.h"
 #include "sim/core/error.h"
-#include "sim/input/yaml_reader.h"
 #include "sim/workloads/flows/flow_scenario.h"
 #include "sim/workloads/flows/flow_table.h"
 
@@ -47,29 +48,6 @@ std::int64_t peak_memory_bytes() {
   return usage.ru_maxrss * std::int64_t{1024};
 }
 
-// Mistakes stand where the user typed them: the cluster's name, or --set of one of its keys.
-std::vector<Mistake> as_typed(std::vector<Mistake> mistakes) {
-  const std::string prefix = "--set cluster.";
-  for (Mistake& mistake : mistakes) {
-    std::string& file = mistake.place.file;
-    if (file.rfind(prefix, 0) != 0) continue;
-    file = file == prefix + "use" ? "" : "--set " + file.substr(prefix.size());
-  }
-  return mistakes;
-}
-
-Cluster chosen_cluster(const FlowsArguments& arguments) {
-  const Catalog catalog;
-  const std::unique_ptr<YamlDocument> document = YamlDocument::parse("cluster: {}", "cluster");
-  document->set("cluster.use=" + arguments.cluster);
-  for (const std::string& assignment : arguments.set) document->set("cluster." + assignment);
-  Mistakes mistakes;
-  YamlMap root(document->root(), "the command line", mistakes);
-  Cluster cluster = read_cluster(root.child("cluster"), catalog.cluster_lookup(), mistakes);
-  if (!mistakes.empty()) throw Error(as_typed(mistakes.list()));
-  return cluster;
-}
-
 void refuse_same_file(const std::string& in, const std::string& out) {
   std::error_code ignored;
   if (std::filesystem::equivalent(in, out, ignored) && std::filesystem::is_regular_file(out)) {
@@ -99,7 +77,7 @@ Outcome run_table(const FlowsArguments& arguments) {
   refuse_same_file(arguments.flows, arguments.table_out);
   Outcome outcome;
   const double started = cpu_seconds();
-  const Cluster cluster = chosen_cluster(arguments);
+  const Cluster cluster = choose_cluster(Catalog(), arguments.cluster, arguments.set);
   const FlowTable table = read_flow_table(arguments.flows, cluster);
   solve(table.set, started, outcome);
   write_flow_table(arguments.table_out, table, outcome.times.finish_s);
