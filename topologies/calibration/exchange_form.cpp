@@ -101,17 +101,17 @@ ExchangeLoad exchange_load(const MeasuredRow& row, const Cluster& cluster, int d
   shape.top_groups = row.top_groups;
   shape.spread = row.balanced ? TokenSpread::kBalanced : TokenSpread::kUniform;
   const TokenTraffic traffic = count_traffic(shape, 1);
-  const TokenTraffic::Busiest& busiest = wires.unit == Unit::kPerRow    ? traffic.per_row
-                                         : wires.unit == Unit::kPerRank ? traffic.per_rank
-                                                                        : traffic.per_node;
+  const TokenTraffic::PerPort& port = wires.unit == Unit::kPerRow    ? traffic.per_row
+                                      : wires.unit == Unit::kPerRank ? traffic.per_rank
+                                                                     : traffic.per_node;
   ExchangeLoad load;
   load.ranks = row.ranks;
   load.nodes = row.nodes;
   load.experts = row.experts;
   load.tokens = static_cast<double>(row.tokens);
   load.bytes_per_copy = bytes_of(row, header_bytes);
-  load.nic_bytes = busiest.nic * load.bytes_per_copy;
-  load.nvlink_bytes = busiest.nvlink * load.bytes_per_copy;
+  load.nic_bytes = port.nic * load.bytes_per_copy;
+  load.nvlink_bytes = port.nvlink * load.bytes_per_copy;
   load.messages = row.ranks - 1;
   load.several_nodes = row.nodes > 1;
   if (wires.unit == Unit::kPerRow) {

@@ -16,8 +16,8 @@ struct ExchangeLoad {
   int experts = 0;
   double tokens = 0;
   int sms = 0;              // that the kernel holds, or that low latency uses
-  double nic_bytes = 0;     // of the busiest port
-  double nvlink_bytes = 0;  // of the busiest port
+  double nic_bytes = 0;     // through a port, in its busier direction
+  double nvlink_bytes = 0;  // the same inside a node
   double bytes_per_copy = 0;
   double copies = 0;        // that SMs make, own rank included
   double node_copies = -1;  // distinct nodes, own one included; negative: kernels without any

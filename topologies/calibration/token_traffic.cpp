@@ -105,13 +105,23 @@ struct Ports {
     ++port[2 * from];
     ++port[2 * to + 1];
   }
-  TokenTraffic::Busiest busiest() const {
-    return {static_cast<double>(*std::max_element(nic.begin(), nic.end())),
-            static_cast<double>(*std::max_element(nvlink.begin(), nvlink.end()))};
+  TokenTraffic::PerPort mean() const { return {mean_of(nic), mean_of(nvlink)}; }
+  static double mean_of(const std::vector<std::int64_t>& port) {
+    std::int64_t sum = 0;
+    for (std::size_t r = 0; r < port.size(); r += 2) sum += std::max(port[r], port[r + 1]);
+    return static_cast<double>(sum) / (static_cast<double>(port.size()) / 2);
   }
   std::vector<std::int64_t> nic;
   std::vector<std::int64_t> nvlink;
 };
+
+// The first experts % ranks ranks hold one expert more.
+std::size_t rank_of(std::size_t expert, std::size_t experts, std::size_t ranks) {
+  const std::size_t least = experts / ranks;
+  const std::size_t larger = experts % ranks;
+  const std::size_t in_larger = larger * (least + 1);
+  return expert < in_larger ? expert / (least + 1) : larger + (expert - in_larger) / least;
+}
 
 TokenTraffic balanced(const TokenShape& shape) {
   TokenTraffic traffic;
@@ -124,7 +134,7 @@ TokenTraffic balanced(const TokenShape& shape) {
   traffic.remote_nodes_per_token = traffic.nodes_per_token * (shape.nodes - 1) / shape.nodes;
   const double share = tokens / shape.ranks;  // of each rank's tokens, per destination rank
   const auto wires = [&](double copies) {
-    return TokenTraffic::Busiest{share * copies * (shape.ranks - in_node),
+    return TokenTraffic::PerPort{share * copies * (shape.ranks - in_node),
                                  share * copies * (in_node - 1)};
   };
   traffic.per_row = wires(shape.top_k);
@@ -153,7 +163,7 @@ TokenTraffic count_traffic(const TokenShape& shape, std::uint64_t seed) {
   const std::size_t ranks = static_cast<std::size_t>(shape.ranks);
   const std::size_t nodes = static_cast<std::size_t>(shape.nodes);
   const std::size_t in_node = ranks / nodes;
-  const std::size_t per_rank = (static_cast<std::size_t>(shape.experts) + ranks - 1) / ranks;
+  const std::size_t experts = static_cast<std::size_t>(shape.experts);
   ExpertDraw draw(shape, seed);
   Ports rows(shape.ranks), copies(shape.ranks), forwards(shape.ranks);
   std::int64_t touched_ranks = 0, touched_nodes = 0, remote_nodes = 0;
@@ -163,7 +173,7 @@ TokenTraffic count_traffic(const TokenShape& shape, std::uint64_t seed) {
     const std::size_t home = s / in_node;
     for (std::int64_t t = 0; t < shape.tokens; ++t, ++token) {
       for (const int expert : draw.next()) {
-        const std::size_t d = static_cast<std::size_t>(expert) / per_rank;
+        const std::size_t d = rank_of(static_cast<std::size_t>(expert), experts, ranks);
         const std::size_t n = d / in_node;
         const std::size_t relay = n * in_node + s % in_node;  // same rail
         rows.add(s, d, n == home);
@@ -188,9 +198,9 @@ TokenTraffic count_traffic(const TokenShape& shape, std::uint64_t seed) {
   traffic.ranks_per_token = static_cast<double>(touched_ranks) / all;
   traffic.nodes_per_token = static_cast<double>(touched_nodes) / all;
   traffic.remote_nodes_per_token = static_cast<double>(remote_nodes) / all;
-  traffic.per_row = rows.busiest();
-  traffic.per_rank = copies.busiest();
-  traffic.per_node = forwards.busiest();
+  traffic.per_row = rows.mean();
+  traffic.per_rank = copies.mean();
+  traffic.per_node = forwards.mean();
   return traffic;
 }
 

@@ -18,7 +18,7 @@ enum class TokenSpread {
 struct TokenShape {
   std::int64_t tokens = 0;  // per rank
   int top_k = 0;
-  int experts = 0;  // rank r holds experts [r c, (r+1) c), c = ceil(experts / ranks)
+  int experts = 0;  // in order over the ranks, in blocks whose sizes differ by at most one
   int ranks = 0;
   int nodes = 0;       // of ranks / nodes ranks each, in rank order
   int top_groups = 0;  // group-limited gating: the best nodes by their best score; 0: no limit
@@ -27,19 +27,20 @@ struct TokenShape {
   auto operator<=>(const TokenShape&) const = default;
 };
 
-// Token copies. Means are per token over all ranks; the busiest port's are per rank and count the
-// larger of what it sends and what it receives, own-rank copies left out.
+// Token copies. What a rank's port carries is the larger of what it sends and what it receives, own
+// copies left out, in the mean over ranks: tables print the mean rank's time, and a rank is done
+// when its own traffic is.
 struct TokenTraffic {
   double ranks_per_token = 0;         // distinct ranks, the own one included
   double nodes_per_token = 0;         // distinct nodes, the own one included
   double remote_nodes_per_token = 0;  // without the own one
-  struct Busiest {
+  struct PerPort {
     double nic = 0;
     double nvlink = 0;  // inside a node
   };
-  Busiest per_row;   // one copy per (token, expert)
-  Busiest per_rank;  // one copy per (token, rank)
-  Busiest per_node;  // one copy per (token, node) to the same rail, forwarded once per rank there
+  PerPort per_row;   // one copy per (token, expert)
+  PerPort per_rank;  // one copy per (token, rank)
+  PerPort per_node;  // one copy per (token, node) to the same rail, forwarded once per rank there
 };
 
 // Distinct groups that a token touches when its top_k of `experts` experts are drawn uniformly and

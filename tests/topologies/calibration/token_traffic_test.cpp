@@ -50,7 +50,7 @@ TEST(TokenTraffic, GroupLimitedTokensStayInFourNodes) {
   EXPECT_NEAR(count_traffic(shape_of(500, 8, 256, 32, 4, 4), 1).nodes_per_token, 3.61, 0.03);
 }
 
-TEST(TokenTraffic, TheBusiestPortCarriesAtLeastTheMean) {
+TEST(TokenTraffic, TheBusierDirectionCarriesAtLeastTheMean) {
   const std::int64_t tokens = 512;
   const TokenTraffic drawn = count_traffic(shape_of(tokens, 8, 256, 32, 4), 1);
   const double rows = 8.0 * tokens;
