@@ -53,8 +53,9 @@ struct Link {
 //            + per_message messages) * (R/8)^world_exponent
 //           + pipeline_fill (1 - exp(-T / (4 sms)))
 //           + serial_per_token T
-//   copy  = (T/sms) ((ranks + extra) (b/copy_per_sm + per_copy) + per_token), extra = `nodes` when
-//           n > 1, else extra_copies; low latency: top-k copies by the ceil(E/ceil(E/SMs)) SMs used
+//   copy  = (T/sms) ((rank_copies ranks + extra) (b/copy_per_sm + per_copy) + per_token), extra =
+//           `nodes` when n > 1, else extra_copies; low latency: top-k copies by the
+//           ceil(E/ceil(E/SMs)) SMs used
 //   wire  = wire_base + max over links of bytes / (capacity * efficiency) * (R/8)^rate_exponent
 // and the time is start + max(copy, wire); when wire_base is set it is (start^4 + wire^4)^(1/4).
 // They were fitted to whole operations, so the latency of the links is inside `start`: whoever adds
@@ -74,6 +75,7 @@ struct StartupCost {
   double nvlink_efficiency = 1;          // the same for NVLink
   double pcie_efficiency = 1;            // the same for PCIe, in boxes without NVLink
   std::optional<Bandwidth> copy_per_sm;  // payload an SM copies; none: SMs are no limit
+  double rank_copies = 1;                // copies an SM makes per rank; 0: none beside one per node
   double extra_copies = 0;         // copies an SM makes of a token beside one per rank, on one node
   Duration per_copy{};             // SM time per copy beside its bytes
   Duration per_token{};            // SM time per token beside its copies

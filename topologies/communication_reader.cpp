@@ -47,6 +47,7 @@ StartupCost read_startup(YamlMap& algorithm, std::string_view key) {
   cost.nvlink_efficiency = entry.number_or("nvlink_efficiency", 1, kEfficiency);
   cost.pcie_efficiency = entry.number_or("pcie_efficiency", 1, kEfficiency);
   cost.copy_per_sm = bandwidth_if(entry, "copy_per_sm");
+  cost.rank_copies = entry.number_or("rank_copies", 1, {0, 1});
   cost.extra_copies = entry.number_or("extra_copies", 0, {0, 1000});
   cost.per_copy = entry.duration_or("per_copy", Duration(0));
   cost.per_token = entry.duration_or("per_token", Duration(0));

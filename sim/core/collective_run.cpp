@@ -1,5 +1,6 @@
 // The collective half of TaskGraph: parts, their transfers and what each waited for.
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "sim/core/error.h"
@@ -7,6 +8,14 @@
 
 namespace sim {
 namespace {
+
+// (a^4 + b^4)^(1/4); b when there is no a.
+Duration beside_each_other(Duration a, Duration b) {
+  if (a == Duration(0)) return b;
+  const double x = to_seconds(a) * to_seconds(a);
+  const double y = to_seconds(b) * to_seconds(b);
+  return std::max({a, b, duration_from_seconds(std::sqrt(std::sqrt(x * x + y * y)))});
+}
 
 constexpr std::uint64_t pack(std::int32_t collective, std::uint32_t transfer) {
   return (static_cast<std::uint64_t>(static_cast<std::uint32_t>(collective)) << 32) | transfer;
@@ -209,11 +218,12 @@ void TaskGraph::stage_served(std::int32_t c, std::int32_t slot, std::int32_t ini
 void TaskGraph::part_served(std::int32_t c, std::int32_t slot, std::int32_t initiator) {
   const Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   const std::size_t p = static_cast<std::size_t>(slot / collective.stage_count);
-  const Time least = collective.parts[p].entered_at + collective.body.least;
-  if (least > loop_.now()) {
-    loop_.at(least, [this, c, slot] {
+  const Duration elapsed = loop_.now() - collective.parts[p].entered_at;
+  const Duration whole = beside_each_other(collective.body.beside, elapsed);
+  if (whole > elapsed) {
+    loop_.after(whole - elapsed, [this, c, slot] {
       end_part(c, slot, slot, EndedBy::kFloor);
-    });  // its own floor held it up last
+    });  // its own latency held it up last
   } else {
     end_part(c, slot, initiator, EndedBy::kTransfers);
   }

@@ -55,6 +55,7 @@ struct World {
         graph.add_collective({1, 0, 0}, parts, [=, this](CollectiveBody& body) {
           body.start = rule;
           body.startup.assign(parts.size(), Duration(0));
+          body.beside = beside;
           for (const CollectiveBody::Stage& stage : stages) body.add_stage(stage);
           for (const Move& move : moves) {
             const std::size_t from = static_cast<std::size_t>(move.from);
@@ -86,6 +87,7 @@ struct World {
     return ends;
   }
   std::vector<CauseVector> causes;
+  Duration beside{};
 };
 
 const CollectiveBody::Stage kFirst{};
@@ -102,6 +104,19 @@ TEST(Stages, AStageBeginsWhenItsRankIsDoneWithTheOneBefore) {
             (Ends{100, 150, 150}));
   EXPECT_EQ(w.causes[2][kNetwork], 150);
   EXPECT_EQ(w.causes[2][kCongestion], 0);
+}
+
+TEST(Stages, ALatencyBesideTheTransfersJoinsThemByTheFourthPower) {
+  World w(2);
+  w.beside = Duration(1000);
+  // As long as its transfer: 2^(1/4) of it. Rank 1 comes at 500 and is served 500 later:
+  // (1000^4 + 500^4)^(1/4) = 1016 from then. Beside a long transfer: next to nothing.
+  EXPECT_EQ(w.run({0, 500}, {kFirst}, {{0, 1, 1000, 0}}), (Ends{1190, 1516}));
+  EXPECT_EQ(w.causes[0][kNetwork], 1000);
+  EXPECT_EQ(w.causes[0][kStartup], 190);
+  World far(2);
+  far.beside = Duration(1000);
+  EXPECT_EQ(far.run({0, 0}, {kFirst}, {{0, 1, 100000, 0}}), (Ends{100001, 100001}));
 }
 
 TEST(Stages, NoRankWaitsForOthersThatItHasNothingFrom) {

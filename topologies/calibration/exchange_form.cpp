@@ -69,7 +69,9 @@ double copy_seconds(const StartupCost& cost, const ExchangeLoad& load, double ex
   if (!cost.copy_per_sm || load.sms <= 0) return 0;
   const double per_copy =
       load.bytes_per_copy / cost.copy_per_sm->count() + to_seconds(cost.per_copy);
-  return ((load.copies + extra) * per_copy + load.tokens * to_seconds(cost.per_token)) / load.sms;
+  const double weight = load.node_copies < 0 ? 1 : cost.rank_copies;  // low latency: rows
+  return ((weight * load.copies + extra) * per_copy + load.tokens * to_seconds(cost.per_token)) /
+         load.sms;
 }
 
 }  // namespace

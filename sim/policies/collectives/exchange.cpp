@@ -68,7 +68,7 @@ Bytes buffer_bytes(const ExchangeAlgorithm& algorithm, int experts, int ranks, s
   // Received rows when every token of every rank came here is the bound nobody allocates; the mean
   // twice over is.
   const std::int64_t copies =
-      algorithm.name == "nvlink-one-sided"
+      algorithm.buffers == "tokens of every rank"
           ? tokens * ranks
           : tokens *
                 std::min<std::int64_t>(top_k, std::max<std::int64_t>(1, slots_per_rank * ranks)) *

@@ -110,6 +110,11 @@ inline constexpr std::array kExchangeAlgorithms{
     ExchangeAlgorithm{"nvlink-one-sided",
                       "direct one-sided stores, one copy per (token, rank) (NVLink domains)",
                       StartRule::kOneSided, 0, 0, true, &pairwise_per_rank, "tokens of every rank"},
+    ExchangeAlgorithm{"nvlink-two-sided",
+                      "send and receive kernels that hand over through queues, one copy per "
+                      "(token, rank) (NVLink domains)",
+                      StartRule::kRendezvous, 0, 0, true, &pairwise_per_rank,
+                      "tokens of every rank"},
     ExchangeAlgorithm{"2dh",
                       "copy, exchange inside the node, copy, exchange between equal local ranks; "
                       "per (token, expert) (Tutel)",

@@ -27,7 +27,9 @@ double copy_seconds(const Exchange& exchange, const StartupCost& cost, int nodes
   const double per_copy =
       static_cast<double>(exchange.bytes_per_copy.count()) / cost.copy_per_sm->count() +
       to_seconds(cost.per_copy);
-  return ((copies.sent + extra) * per_copy + copies.tokens * to_seconds(cost.per_token)) / sms;
+  const double weight = per_row ? 1 : cost.rank_copies;
+  return ((weight * copies.sent + extra) * per_copy + copies.tokens * to_seconds(cost.per_token)) /
+         sms;
 }
 
 double copy_seconds(const Exchange& exchange, const StartupCost& cost, int rank, bool per_row) {
@@ -53,11 +55,10 @@ Duration startup_of_rank(const Exchange& exchange, const StartupCost& cost, int 
       startup_time(cost, static_cast<int>(exchange.ranks.size()), nodes, exchange.experts,
                    copies.messages, copies.tokens, exchange.communication_sms);
   Duration result = start;
-  // A form with a wire base is a floor beside the wire, (start^4 + wire^4)^(1/4); here the later
-  // of the two.
+  // A form with a wire base has its start beside the wire: (start^4 + wire^4)^(1/4).
   if (cost.wire_base > Duration(0)) {
     result = cost.wire_base;
-    body.least = std::max(body.least, start);
+    body.beside = std::max(body.beside, start);
   }
   if (exchange.direction == Direction::kDispatch) result += size_exchange_time(cost, nodes);
   return result;
