@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <set>
+#include <map>
 
 #include "sim/core/error.h"
 
@@ -16,16 +17,19 @@ enum class Unit { kPerRow, kPerRank, kPerNode };
 struct Wires {
   std::string_view algorithm;
   Unit unit;
-  bool nvlink;  // false: ranks of one node talk through their NICs too
+  bool nvlink;          // false: ranks of one node talk through their NICs too
+  double header_bytes;  // per dispatched copy
+  int sms;              // held when the row does not say
 };
 
+// As sim/policies/collectives/exchange.h says; a test compares the two.
 constexpr Wires kWires[] = {
-    {"nccl", Unit::kPerRow, true},
-    {"deepep-low-latency", Unit::kPerRow, true},
-    {"deepep-low-latency-no-nvlink", Unit::kPerRow, false},
-    {"deepep-normal", Unit::kPerNode, true},
-    {"nvlink-one-sided", Unit::kPerRank, true},
-    {"nvlink-two-sided", Unit::kPerRank, true},
+    {"nccl", Unit::kPerRow, true, 0, 0},
+    {"deepep-low-latency", Unit::kPerRow, true, 16, 0},
+    {"deepep-low-latency-no-nvlink", Unit::kPerRow, false, 16, 0},
+    {"deepep-normal", Unit::kPerNode, true, 0, 20},
+    {"nvlink-one-sided", Unit::kPerRank, true, 0, 0},
+    {"nvlink-two-sided", Unit::kPerRank, true, 0, 0},
 };
 
 const Wires& wires_of(const MeasuredRow& row) {
@@ -44,21 +48,12 @@ double bytes_of(const MeasuredRow& row, double header_bytes) {
   throw Error(fmt::format("row {}: '{}' is not a type that tokens travel in", row.id, row.dtype));
 }
 
-// NVLink domains among the row's GPUs: the first ranks / nodes of each of the first nodes.
-int domains_of(const MeasuredRow& row, const Cluster& cluster) {
-  std::set<int> domains;
-  const auto in_node = static_cast<std::size_t>(row.ranks / row.nodes);
-  for (int n = 0; n < row.nodes; ++n) {
-    if (n >= cluster.node_count()) {
-      throw Error(fmt::format("row {}: cluster '{}' has {} nodes, not {}", row.id, cluster.name,
-                              cluster.node_count(), row.nodes));
-    }
-    const ClusterNode& node = cluster.nodes[static_cast<std::size_t>(n)];
-    for (std::size_t i = 0; i < std::min(in_node, node.devices.size()); ++i) {
-      domains.insert(cluster.devices[node.devices[i].index()].scale_up_domain);
-    }
-  }
-  return static_cast<int>(domains.size());
+// Counting draws every token; a fit asks for the same rows thousands of times.
+const TokenTraffic& counted(const TokenShape& shape) {
+  thread_local std::map<TokenShape, TokenTraffic> known;
+  const auto found = known.find(shape);
+  if (found != known.end()) return found->second;
+  return known.emplace(shape, count_traffic(shape, 1)).first->second;
 }
 
 double power(double base, double exponent) {
@@ -76,33 +71,21 @@ double copy_seconds(const StartupCost& cost, const ExchangeLoad& load, double ex
 
 }  // namespace
 
-ExchangeRates exchange_rates(const Cluster& cluster) {
-  ExchangeRates rates;
-  // Every generator gives a GPU its links by their kind: NVLink from the GPU itself, and NICs
-  // either from it or, behind PCIe, from vertices of their own; per GPU the NICs' sum is shared
-  // evenly.
-  double nics = 0;
-  for (const Link& link : cluster.links) {
-    if (link.kind == LinkKind::kNvlink && link.from.value() == 0)
-      rates.nvlink += link.capacity.count();
-    if (link.kind == LinkKind::kNic) nics += link.capacity.count();
-  }
-  rates.nic = nics / 2 / std::max(1, cluster.device_count());  // each NIC has two directions
-  return rates;
-}
-
-ExchangeLoad exchange_load(const MeasuredRow& row, const Cluster& cluster, int device_sms,
-                           int default_sms, double header_bytes) {
+ExchangeLoad exchange_load(const MeasuredRow& row, const MachineRates& rates) {
   const Wires& wires = wires_of(row);
+  // The share of a port hardly depends on how many tokens are drawn beyond thousands.
+  const std::int64_t drawn = std::min<std::int64_t>(row.tokens, 8192);
+  const double scale = static_cast<double>(row.tokens) / static_cast<double>(drawn);
   TokenShape shape;
-  shape.tokens = row.tokens;
+  shape.tokens = drawn;
   shape.top_k = row.top_k;
   shape.experts = row.experts;
   shape.ranks = row.ranks;
-  shape.nodes = wires.nvlink ? domains_of(row, cluster) : row.ranks;
+  shape.nodes =
+      wires.nvlink ? (row.nodes + rates.nodes_per_domain - 1) / rates.nodes_per_domain : row.ranks;
   shape.top_groups = row.top_groups;
   shape.spread = row.balanced ? TokenSpread::kBalanced : TokenSpread::kUniform;
-  const TokenTraffic traffic = count_traffic(shape, 1);
+  const TokenTraffic& traffic = counted(shape);
   const TokenTraffic::PerPort& port = wires.unit == Unit::kPerRow    ? traffic.per_row
                                       : wires.unit == Unit::kPerRank ? traffic.per_rank
                                                                      : traffic.per_node;
@@ -111,26 +94,26 @@ ExchangeLoad exchange_load(const MeasuredRow& row, const Cluster& cluster, int d
   load.nodes = row.nodes;
   load.experts = row.experts;
   load.tokens = static_cast<double>(row.tokens);
-  load.bytes_per_copy = bytes_of(row, header_bytes);
-  load.nic_bytes = port.nic * load.bytes_per_copy;
-  load.nvlink_bytes = port.nvlink * load.bytes_per_copy;
+  load.bytes_per_copy = bytes_of(row, wires.header_bytes);
+  load.nic_bytes = scale * port.nic * load.bytes_per_copy;
+  load.nvlink_bytes = scale * port.nvlink * load.bytes_per_copy;
   load.messages = row.ranks - 1;
   load.several_nodes = row.nodes > 1;
   if (wires.unit == Unit::kPerRow) {
     // Low latency works expert by expert: as many SMs as rounds of experts leave busy.
     load.copies = load.tokens * row.top_k;
-    const int rounds = (row.experts + device_sms - 1) / std::max(1, device_sms);
+    const int rounds = (row.experts + rates.device_sms - 1) / std::max(1, rates.device_sms);
     load.sms = (row.experts + rounds - 1) / std::max(1, rounds);
   } else {
     load.copies = load.tokens * traffic.ranks_per_token;
     load.node_copies = load.tokens * traffic.nodes_per_token;
-    load.sms = row.sms > 0 ? row.sms : default_sms;
+    load.sms = row.sms > 0 ? row.sms : wires.sms;
   }
   return load;
 }
 
 double exchange_seconds(const StartupCost& cost, const ExchangeLoad& load,
-                        const ExchangeRates& rates) {
+                        const MachineRates& rates) {
   double start = to_seconds(cost.base);
   if (load.several_nodes) {
     start += to_seconds(cost.multi_node) + to_seconds(cost.per_doubling) * std::log2(load.nodes);
@@ -145,7 +128,8 @@ double exchange_seconds(const StartupCost& cost, const ExchangeLoad& load,
   const double slower = power(load.ranks / 8.0, cost.rate_exponent);
   double wire = 0;
   if (load.nic_bytes > 0) {
-    wire = std::max(wire, load.nic_bytes / (rates.nic * cost.nic_efficiency) * slower);
+    const double nic = rates.nic * rates.nics_per_node / rates.gpus_per_node;
+    wire = std::max(wire, load.nic_bytes / (nic * cost.nic_efficiency) * slower);
   }
   if (load.nvlink_bytes > 0) {
     wire = std::max(wire, load.nvlink_bytes / (rates.nvlink * cost.nvlink_efficiency) * slower);
@@ -158,5 +142,71 @@ double exchange_seconds(const StartupCost& cost, const ExchangeLoad& load,
   if (cost.wire_base == Duration(0)) return start + moved;
   return std::pow(std::pow(start, 4) + std::pow(to_seconds(cost.wire_base) + moved, 4), 0.25);
 }
+
+namespace {
+
+using Set = void (*)(StartupCost&, double);
+Duration ticks(double seconds) { return Duration(std::llround(seconds * 1e12)); }
+
+struct ExchangeParameter {
+  FormParameter parameter;
+  Set set;
+};
+
+constexpr double kNoSmLimit = 1e18;  // bytes/s
+
+// Bounds are wide enough never to hold a sound fit, but for efficiencies: no link exceeds its rate.
+constexpr ExchangeParameter kTable[] = {
+    {{"base", ParameterKind::kDuration, 1.5e-5, 1e-8, 1e-2, 0},
+     [](StartupCost& c, double v) { c.base = ticks(v); }},
+    {{"multi_node", ParameterKind::kDuration, 3e-6, 1e-9, 1e-2, 0},
+     [](StartupCost& c, double v) { c.multi_node = ticks(v); }},
+    {{"per_doubling", ParameterKind::kDuration, 3e-6, 1e-9, 1e-2, 0},
+     [](StartupCost& c, double v) { c.per_doubling = ticks(v); }},
+    {{"per_256_experts", ParameterKind::kDuration, 3e-6, 1e-9, 1e-2, 0},
+     [](StartupCost& c, double v) { c.per_256_experts = ticks(v); }},
+    {{"world_exponent", ParameterKind::kNumber, 0.1, 1e-3, 1, 0},
+     [](StartupCost& c, double v) { c.world_exponent = v; }},
+    {{"pipeline_fill", ParameterKind::kDuration, 1e-5, 1e-8, 1e-2, 0},
+     [](StartupCost& c, double v) { c.pipeline_fill = ticks(v); }},
+    {{"serial_per_token", ParameterKind::kDuration, 1e-8, 1e-11, 1e-5, 0},
+     [](StartupCost& c, double v) { c.serial_per_token = ticks(v); }},
+    {{"wire_base", ParameterKind::kDuration, 1e-5, 1e-8, 1e-2, 0},
+     [](StartupCost& c, double v) { c.wire_base = ticks(v); }},
+    {{"rate_exponent", ParameterKind::kNumber, 0.05, 1e-4, 1, 0},
+     [](StartupCost& c, double v) { c.rate_exponent = v; }},
+    {{"nic_efficiency", ParameterKind::kShare, 0.9, 0.01, 1, 1},
+     [](StartupCost& c, double v) { c.nic_efficiency = v; }},
+    {{"nvlink_efficiency", ParameterKind::kShare, 0.6, 0.01, 1, 1},
+     [](StartupCost& c, double v) { c.nvlink_efficiency = v; }},
+    {{"copy_per_sm", ParameterKind::kBandwidth, 2e10, 1e8, 1e13, kNoSmLimit},
+     [](StartupCost& c, double v) {
+       if (v < kNoSmLimit) c.copy_per_sm = Bandwidth(v);
+     }},
+    {{"rank_copies", ParameterKind::kNumber, 0.5, 1e-3, 1, 1},
+     [](StartupCost& c, double v) { c.rank_copies = v; }},
+    {{"extra_copies", ParameterKind::kNumber, 2, 1e-2, 100, 0},
+     [](StartupCost& c, double v) { c.extra_copies = v; }},
+    {{"per_copy", ParameterKind::kDuration, 5e-8, 1e-10, 1e-4, 0},
+     [](StartupCost& c, double v) { c.per_copy = ticks(v); }},
+    {{"per_token", ParameterKind::kDuration, 3e-7, 1e-10, 1e-4, 0},
+     [](StartupCost& c, double v) { c.per_token = ticks(v); }},
+};
+
+constexpr std::array kParameters = [] {
+  std::array<FormParameter, std::size(kTable)> parameters{};
+  for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i] = kTable[i].parameter;
+  return parameters;
+}();
+
+double seconds(const MeasuredRow& row, const MachineRates& rates, std::span<const double> values) {
+  StartupCost cost;
+  for (std::size_t i = 0; i < values.size(); ++i) kTable[i].set(cost, values[i]);
+  return exchange_seconds(cost, exchange_load(row, rates), rates);
+}
+
+}  // namespace
+
+const FitForm kExchangeForm{"exchange", kParameters, &seconds};
 
 }  // namespace sim

@@ -3,6 +3,7 @@
 // reported errors are the engine's.
 #pragma once
 
+#include "topologies/calibration/fit_form.h"
 #include "topologies/calibration/measured_row.h"
 #include "topologies/calibration/token_traffic.h"
 #include "topologies/cluster.h"
@@ -25,22 +26,12 @@ struct ExchangeLoad {
   bool several_nodes = false;
 };
 
-// Line rates of one GPU of a cluster.
-struct ExchangeRates {
-  double nic = 0;     // bytes/s; zero: the cluster has none
-  double nvlink = 0;  // bytes/s
-};
-
-// The slowest port that the first GPU's bytes cross to another node, and inside its own.
-ExchangeRates exchange_rates(const Cluster& cluster);
-
-// Counts the row's tokens. `device_sms`: of the whole device; `default_sms`: held by the algorithm
-// when the row does not say. Throws Error for an algorithm without a closed form.
-ExchangeLoad exchange_load(const MeasuredRow& row, const Cluster& cluster, int device_sms,
-                           int default_sms, double header_bytes);
+// Counts the row's tokens, as its algorithm sends them. Throws Error for an algorithm without a
+// closed form, or a type that tokens do not travel in.
+ExchangeLoad exchange_load(const MeasuredRow& row, const MachineRates& rates);
 
 // Seconds of the whole operation without its size exchange.
 double exchange_seconds(const StartupCost& cost, const ExchangeLoad& load,
-                        const ExchangeRates& rates);
+                        const MachineRates& rates);
 
 }  // namespace sim

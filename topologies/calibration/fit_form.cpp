@@ -2,11 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace sim {
 
 MachineRates rates_of(const Cluster& cluster) {
   MachineRates rates;
+  rates.gpus_per_node = static_cast<int>(cluster.nodes.front().devices.size());
+  std::set<NodeId> domain;
+  for (const ClusterDevice& device : cluster.devices) {
+    if (device.scale_up_domain == cluster.devices.front().scale_up_domain)
+      domain.insert(device.node);
+  }
+  rates.nodes_per_domain = static_cast<int>(domain.size());
   for (const Link& link : cluster.links) {
     const double rate = link.capacity.count();
     if (link.from == VertexId(0) && link.kind == LinkKind::kNvlink) rates.nvlink = rate;
@@ -24,7 +32,7 @@ MachineRates rates_of(const Cluster& cluster) {
 }
 
 std::span<const FitForm> fit_forms() {
-  static const std::array kForms = {kCollectiveForm};
+  static const std::array kForms = {kCollectiveForm, kExchangeForm};
   return kForms;
 }
 

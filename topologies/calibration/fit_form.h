@@ -20,6 +20,9 @@ struct MachineRates {
   double pcie = 0;  // the slowest link between neighbours of a box, shared by nobody else
   double nic = 0;   // of one NIC
   int nics_per_node = 0;
+  int gpus_per_node = 0;
+  int nodes_per_domain = 1;  // whose GPUs reach each other without a NIC
+  int device_sms = 0;        // of a whole GPU: for whoever knows the device to fill in
 };
 
 // Of the first node of a cluster, all nodes being alike.
@@ -49,5 +52,6 @@ std::span<const FitForm> fit_forms();
 const FitForm* find_fit_form(std::string_view name);  // null: no such form
 
 extern const FitForm kCollectiveForm;  // collective_form.cpp: CollectiveConstants
+extern const FitForm kExchangeForm;    // exchange_form.cpp: StartupCost
 
 }  // namespace sim
