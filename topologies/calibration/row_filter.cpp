@@ -18,6 +18,7 @@ struct WordColumn {
   std::string MeasuredRow::*field;
 };
 constexpr WordColumn kWords[] = {{"table", &MeasuredRow::table},
+                                 {"cluster", &MeasuredRow::cluster},
                                  {"operation", &MeasuredRow::operation},
                                  {"algorithm", &MeasuredRow::algorithm},
                                  {"library", &MeasuredRow::library},
