@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "sim/app/accuracy_exchange.h"
 #include "sim/app/cluster_choice.h"
 #include "sim/workloads/lone_question.h"
 #include "topologies/calibration/row_filter.h"
@@ -66,13 +67,19 @@ using Question = std::tuple<std::string, std::string, std::string, int, int, std
 void mark_disputed(std::vector<TableAccuracy>& tables) {
   std::map<Question, std::map<std::string, std::pair<double, int>>> times;
   const auto question = [](const MeasuredRow& row) {
+    if (row.tokens > 0) {
+      return Question(row.cluster, row.operation,
+                      fmt::format("{} {} {} {} {} {} {}", row.algorithm, row.library, row.dtype,
+                                  row.hidden, row.top_k, row.experts, row.sms),
+                      row.nodes, row.ranks, row.tokens);
+    }
     // One algorithm in all tables; 8-bit integers cannot use NVLS.
     return Question(row.cluster, row.operation, row.dtype == "int8" ? "int8" : "", row.nodes,
                     row.ranks, row.bytes.count());
   };
   for (const TableAccuracy& table : tables) {
     for (const PredictedRow& each : table.predicted) {
-      if (each.row.bytes.count() == 0 || each.row.implausible) continue;
+      if (each.row.implausible) continue;
       auto& [sum, count] = times[question(each.row)][std::string(table.source.table)];
       sum += each.row.time_s;
       ++count;
@@ -80,7 +87,6 @@ void mark_disputed(std::vector<TableAccuracy>& tables) {
   }
   for (TableAccuracy& table : tables) {
     for (PredictedRow& each : table.predicted) {
-      if (each.row.bytes.count() == 0) continue;
       double least = each.row.time_s;
       double most = each.row.time_s;
       for (const auto& [name, entry] : times[question(each.row)]) {
@@ -168,7 +174,7 @@ ErrorSummary errors_of(const TableAccuracy& table, bool (*use)(const PredictedRo
 std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::string& data_folder,
                                             const std::vector<std::string>& names) {
   std::vector<TableAccuracy> tables;
-  for (const MeasuredSource& source : collective_sources()) {
+  for (const MeasuredSource& source : measured_sources()) {
     if (!names.empty() && std::find(names.begin(), names.end(), source.table) == names.end()) {
       continue;
     }
@@ -176,6 +182,8 @@ std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::s
     const std::vector<MeasuredRow> rows = read_measured(source.table, data_folder);
     table.rows = static_cast<std::int64_t>(rows.size());
     table.every = static_cast<int>((rows.size() + kMostRows - 1) / kMostRows);
+    // Dispatch and combine take turns in a table: an odd step keeps both.
+    if (table.every > 1 && rows.front().tokens > 0) table.every |= 1;
     for (std::size_t i = 0; i < rows.size(); i += static_cast<std::size_t>(table.every)) {
       table.predicted.push_back({rows[i]});
     }
@@ -200,7 +208,11 @@ std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::s
       const std::string& name = each.row.cluster;
       std::unique_ptr<Machine>& machine = machines[name];
       if (machine == nullptr) machine = std::make_unique<Machine>(catalog, name, most_nodes[name]);
-      predict_collective(*machine, each);
+      if (each.row.tokens > 0) {
+        predict_exchange(machine->predictor, each);
+      } else {
+        predict_collective(*machine, each);
+      }
     }
     table.trends = count_trends(table);
   }

@@ -159,6 +159,22 @@ std::string quantity_text(const FormParameter& parameter, double value) {
   return "";
 }
 
+// An entry of the catalog's `communication` holds both directions: the first brings the entry, the
+// second is added to it.
+std::string entry_of_direction(const CalibrationFit& fit, const std::string& direction,
+                               const std::string& space) {
+  std::string text;
+  if (direction == "dispatch") {
+    std::string lead = space + "- ";
+    for (const auto& [key, value] : fit.entry) {
+      if (key == "direction") continue;
+      text += fmt::format("{}{}: {}\n", lead, key, value);
+      lead = space + "  ";
+    }
+  }
+  return text + fmt::format("{}  {}: {{", space, direction);
+}
+
 }  // namespace
 
 double rounded_value(double value) {
@@ -184,14 +200,23 @@ FitResult run_fit(const CalibrationSpec& spec, const CalibrationFit& fit,
 std::string to_catalog_yaml(const CalibrationSpec& spec, const FitResult& result, int indent) {
   const std::string space(static_cast<std::size_t>(indent), ' ');
   std::string text;
+  const std::string direction = result.fit->value_of("direction");
   for (const FittedSet& set : result.sets) {
-    text += space + "- {";
-    for (const auto& [key, value] : result.fit->entry) text += fmt::format("{}: {}, ", key, value);
+    if (direction.empty()) {
+      text += space + "- {";
+      for (const auto& [key, value] : result.fit->entry) {
+        text += fmt::format("{}: {}, ", key, value);
+      }
+    } else {
+      text += entry_of_direction(*result.fit, direction, space);
+    }
     if (set.from_bytes_per_rank > 0) {
       text += fmt::format("from_bytes_per_rank: {:.0f} KiB, ", set.from_bytes_per_rank / 1024);
     }
-    text.back() = '\n';
-    text += space + "  ";
+    if (direction.empty()) {
+      text.back() = '\n';
+      text += space + "  ";
+    }
     for (std::size_t p = 0; p < set.values.size(); ++p) {
       const FormParameter& parameter = spec.form->parameters[p];
       const std::string key(parameter.key);
@@ -202,13 +227,14 @@ std::string to_catalog_yaml(const CalibrationSpec& spec, const FitResult& result
     }
     const ErrorSummary& fitted = result.kept.fitted;
     const ErrorSummary& tested = result.kept.tested;
-    text += "label: fitted,\n" + space + "  source: \"";
+    const std::string inner = space + (direction.empty() ? "  " : "    ");
+    text += "label: fitted,\n" + inner + "source: \"";
     text += fmt::format("fit {} of {}: mean error {:.1f} % of {} rows", spec.name, spec.source,
                         100 * fitted.mean, fitted.rows);
     if (tested.rows > 0) {
       text += fmt::format(", {:.1f} % of {} rows it did not see", 100 * tested.mean, tested.rows);
     }
-    text += "\",\n" + space + "  fitted_to: [";
+    text += "\",\n" + inner + "fitted_to: [";
     for (std::size_t i = 0; i < result.fitted_to.size(); ++i) {
       text += (i > 0 ? ", \"" : "\"") + result.fitted_to[i] + "\"";
     }

@@ -17,12 +17,10 @@ struct WordColumn {
   std::string_view name;
   std::string MeasuredRow::*field;
 };
-constexpr WordColumn kWords[] = {{"table", &MeasuredRow::table},
-                                 {"cluster", &MeasuredRow::cluster},
-                                 {"operation", &MeasuredRow::operation},
-                                 {"algorithm", &MeasuredRow::algorithm},
-                                 {"library", &MeasuredRow::library},
-                                 {"dtype", &MeasuredRow::dtype}};
+constexpr WordColumn kWords[] = {
+    {"table", &MeasuredRow::table},         {"cluster", &MeasuredRow::cluster},
+    {"operation", &MeasuredRow::operation}, {"algorithm", &MeasuredRow::algorithm},
+    {"library", &MeasuredRow::library},     {"dtype", &MeasuredRow::dtype}};
 
 struct NumberColumn {
   std::string_view name;

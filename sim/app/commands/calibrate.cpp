@@ -68,10 +68,13 @@ void fit(const std::vector<std::string>& names, const std::string& data) {
       rows.insert(rows.end(), more.begin(), more.end());
     }
     const Cluster cluster = choose_cluster(catalog, spec.cluster, {}, 2);
+    const DeviceTypes types(cluster, catalog);
+    MachineRates rates = rates_of(cluster);
+    rates.device_sms = types.of_devices().front()->sms;
     std::cout << fmt::format("# {}: constants of {}; errors in %: mean, median, p90, p95, worst\n",
                              spec.name, spec.cluster);
     for (const CalibrationFit& each : spec.fits) {
-      const FitResult result = run_fit(spec, each, rows, rates_of(cluster));
+      const FitResult result = run_fit(spec, each, rows, rates);
       std::cout << to_catalog_yaml(spec, result, 2);
       print_split(result.kept);
       for (const SplitErrors& split : result.splits) {
