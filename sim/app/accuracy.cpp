@@ -158,6 +158,19 @@ std::vector<TrendCount> count_trends(const TableAccuracy& table) {
   return trends;
 }
 
+bool is_exchange(std::string_view table) {
+  const std::span<const MeasuredSource> sources = exchange_sources();
+  return std::any_of(sources.begin(), sources.end(),
+                     [&](const MeasuredSource& source) { return source.table == table; });
+}
+
+bool named(const MeasuredSource& source, const std::vector<std::string>& names) {
+  const std::string_view kind = is_exchange(source.table) ? "exchanges" : "collectives";
+  return names.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+           return name == source.table || name == kind;
+         });
+}
+
 }  // namespace
 
 ErrorSummary errors_of(const TableAccuracy& table, bool (*use)(const PredictedRow&)) {
@@ -175,9 +188,7 @@ std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::s
                                             const std::vector<std::string>& names) {
   std::vector<TableAccuracy> tables;
   for (const MeasuredSource& source : measured_sources()) {
-    if (!names.empty() && std::find(names.begin(), names.end(), source.table) == names.end()) {
-      continue;
-    }
+    if (!named(source, names)) continue;
     TableAccuracy table{source, 1, 0, {}, {}};
     const std::vector<MeasuredRow> rows = read_measured(source.table, data_folder);
     table.rows = static_cast<std::int64_t>(rows.size());
@@ -185,11 +196,12 @@ std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::s
     // Dispatch and combine take turns in a table: an odd step keeps both.
     if (table.every > 1 && rows.front().tokens > 0) table.every |= 1;
     for (std::size_t i = 0; i < rows.size(); i += static_cast<std::size_t>(table.every)) {
-      table.predicted.push_back({rows[i]});
+      table.predicted.emplace_back().row = rows[i];
     }
     tables.push_back(std::move(table));
   }
   for (const std::string& name : names) {
+    if (name == "collectives" || name == "exchanges") continue;
     const bool found = std::any_of(tables.begin(), tables.end(), [&](const TableAccuracy& table) {
       return table.source.table == name;
     });

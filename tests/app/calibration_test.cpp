@@ -82,13 +82,18 @@ TEST(Calibration, RefittingGivesTheConstantsOfTheCatalog) {
 // From its first table on: above it stand words and a date.
 std::string tables_of(const std::string& page) { return page.substr(page.find("| table |")); }
 
-TEST(Calibration, ThePageOfErrorsIsWhatTheCommandPrints) {
+// One page per kind of table.
+class PageOfErrors : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PageOfErrors, IsWhatTheCommandPrints) {
   MOE_NEEDS_SHARED_DATA();
   const testing::TempFolder folder;
   const testing::CommandResult run =
-      testing::simulate(folder, {"calibrate", "accuracy", "--data", shared_dir()});
+      testing::simulate(folder, {"calibrate", "accuracy", GetParam(), "--data", shared_dir()});
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  const fs::path file = kSource / "topologies" / "accuracy.md";
+  const std::string name =
+      std::string("accuracy") + (GetParam() == std::string("exchanges") ? "_exchanges" : "");
+  const fs::path file = kSource / "topologies" / (name + ".md");
   std::ifstream in(file, std::ios::binary);
   const std::string page{std::istreambuf_iterator<char>(in), {}};
   if (std::getenv("MOE_ACCEPT_GOLDEN") != nullptr) {
@@ -99,6 +104,8 @@ TEST(Calibration, ThePageOfErrorsIsWhatTheCommandPrints) {
   EXPECT_EQ(tables_of(page), run.out)
       << "MOE_ACCEPT_GOLDEN=1 writes it anew; say why it moved, and change its date";
 }
+
+INSTANTIATE_TEST_SUITE_P(Calibration, PageOfErrors, ::testing::Values("collectives", "exchanges"));
 
 TEST(Calibration, MistakesAreSaidInOneLine) {
   const testing::TempFolder folder;

@@ -141,7 +141,9 @@ void attach_calibrate(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   CLI::App* accuracy = command->add_subcommand(
       "accuracy", "the simulator's prediction beside every measured row, fitted or not");
-  accuracy->add_option("table", *tables, "tables of measurements (default: all)");
+  accuracy->add_option(
+      "table", *tables,
+      "tables of measurements, or all of a kind: collectives, exchanges (default: all)");
   accuracy->add_option("--data", *data, kDataHelp);
   accuracy->add_flag("--json", *json, "every row as JSON");
   accuracy->callback([tables, data, json] {
