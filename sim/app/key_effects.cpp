@@ -35,6 +35,13 @@ std::vector<std::string> keys_without_effect(const Scenario& scenario) {
   if (scenario.overlap == Overlap::kSharedExperts && !has_shared_experts(scenario)) {
     no_effect("schedule.overlap", "the model has no shared experts");
   }
+  if (!scenario.exchange->receive_hook) {
+    no_effect("communication.receive_hook",
+              std::string(scenario.exchange->name) + " has no receive hook");
+  } else if (scenario.overlap == Overlap::kNone) {
+    no_effect("communication.receive_hook",
+              "nothing runs beside dispatch (schedule.overlap: none)");
+  }
   const PlacementChoice& placement = scenario.placement;
   if (!placement.needs_load()) {
     no_effect("placement.estimate", "this placement does not look at loads");

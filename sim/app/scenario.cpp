@@ -339,6 +339,7 @@ void ScenarioReader::read_communication() {
   precision.finish();
   scenario_.communication_sms =
       static_cast<int>(map.count_or("sms", scenario_.exchange->communication_sms, {0, 1024}));
+  scenario_.receive_hook = map.flag_or("receive_hook", true);
   map.finish();
 }
 

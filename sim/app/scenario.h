@@ -65,6 +65,7 @@ struct Scenario {
   DType dispatch_dtype = DType::kBf16;
   DType combine_dtype = DType::kBf16;
   int communication_sms = 0;
+  bool receive_hook = true;
   HostSpec host;
   Overlap overlap = Overlap::kNone;
   Bytes framework_reserve;

@@ -292,7 +292,9 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
       Rank& rank = ranks_[static_cast<std::size_t>(r)];
       const Device& device = *setup_.devices[static_cast<std::size_t>(r)];
       const TaskId part = dispatched[static_cast<std::size_t>(i)];
-      const int sms = overlap ? device.sms - setup_.communication_sms : device.sms;
+      // A kernel that communication leaves nearly no SMs waits for all of them.
+      const bool beside = overlap && (setup_.receive_hook || !setup_.exchange->receive_hook);
+      const int sms = beside ? device.sms - setup_.communication_sms : device.sms;
       if (!overlap) rank.needs.push_back(part);
       run_kernels(r,
                   costs_.block(layer, block, BlockPart::kShared,
@@ -364,7 +366,9 @@ std::vector<TaskId> InferenceStep::exchange(std::size_t index, TaskKind kind) {
     part.after = rank.needs;
     part.after.push_back(rank.last);
     part.held = rank.sms;
-    part.held_amount = setup_.communication_sms;
+    part.held_amount = setup_.exchange->receive_hook && !setup_.receive_hook
+                           ? sms_of_rows(data.experts, setup_.devices[device.index()]->sms)
+                           : setup_.communication_sms;
     parts.push_back(std::move(part));
   }
   const TaskTag tag{static_cast<std::int16_t>(kind), static_cast<std::int16_t>(data.layer), step_};

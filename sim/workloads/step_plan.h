@@ -54,6 +54,8 @@ struct InferenceSetup {
   StartupCost dispatch_cost;
   StartupCost combine_cost;
   int communication_sms = 0;
+  // Without it an exchange that could return before it has received holds its SMs until then.
+  bool receive_hook = true;
   DType dispatch_dtype = DType::kBf16;
   DType combine_dtype = DType::kBf16;
   HostSpec host;

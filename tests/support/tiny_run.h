@@ -104,6 +104,7 @@ struct TinyScenario {
   std::string algorithm = "nvlink-one-sided";
   StartupCost startup;
   int communication_sms = 0;
+  bool receive_hook = true;
   DType dispatch_dtype = DType::kBf16;
   HostSpec host;
   Overlap overlap = Overlap::kNone;
@@ -197,6 +198,7 @@ inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
   setup.part = {0, static_cast<int>(scenario.model.layers.size()), false, true};
   setup.exchange = &find_exchange_algorithm(scenario.algorithm);
   setup.communication_sms = scenario.communication_sms;
+  setup.receive_hook = scenario.receive_hook;
   setup.dispatch_dtype = scenario.dispatch_dtype;
   setup.overlap = scenario.overlap;
   setup.split = &find_replica_split("modulo");

@@ -133,6 +133,26 @@ TEST_F(DecodeStep, CommunicationSmsAreTakenFromWhatRunsBeside) {
   EXPECT_THAT(run->waits_of(1), ElementsAre("launch 2 us", "network 2.5 us", "network 2.5 us"));
 }
 
+// Without the hook the low-latency kernel holds all four SMs until it has received, so nothing runs
+// beside it; with the hook the shared expert does.
+TEST_F(DecodeStep, ReceiveHookIsWhatLetsLowLatencyKernelsOverlap) {
+  scenario.algorithm = "deepep-low-latency";
+  const Duration plain = testing::run_tiny(scenario)->step_time();
+  scenario.overlap = Overlap::kSharedExperts;
+  const auto hooked = testing::run_tiny(scenario);
+  EXPECT_LT(hooked->step_time(), plain);
+  scenario.receive_hook = false;
+  const auto held = testing::run_tiny(scenario);
+  EXPECT_EQ(held->step_time(), plain);
+  EXPECT_EQ(held->compute_time(0, static_cast<int>(TaskKind::kSharedExpert)), us(6));
+}
+
+TEST(LowLatencySms, AreAsManyAsTheExpertsFillEvenly) {
+  EXPECT_EQ(sms_of_rows(256, 132), 128);
+  EXPECT_EQ(sms_of_rows(288, 132), 96);
+  EXPECT_EQ(sms_of_rows(64, 132), 64);
+}
+
 // 18 kernels per rank; the last, sampling, is launched when the host has issued all: 2 + 18 * 100.
 TEST_F(DecodeStep, EagerLaunchesMayBeTheLongestPart) {
   scenario.host.launch = LaunchMode::kEager;

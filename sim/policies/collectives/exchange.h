@@ -81,6 +81,7 @@ struct ExchangeAlgorithm {
   std::string_view buffers;        // what its communication buffers hold; see buffer_bytes()
   std::string_view built_of = "";  // whose constants start its stages when it has none of its own
   bool tensor_groups = false;      // travels by tensor-parallel groups: Exchange::tensor_parallel
+  bool receive_hook = false;  // may hold no SM between issuing and receiving; see sms_of_rows()
 
   // Fills the body's start-ups, stages and transfers; body.start is the caller's.
   void make(const Exchange& exchange, const StartupCost& cost, ClusterNetwork& network,
@@ -96,7 +97,7 @@ inline constexpr std::array kExchangeAlgorithms{
         "deepep-low-latency",
         "direct one-sided writes, one copy per (token, expert) (DeepEP decode kernels)",
         StartRule::kOneSided, 0, 16, false, &pairwise_per_row,
-        "two sets of (experts + 1) x tokens messages"},
+        "two sets of (experts + 1) x tokens messages", "", false, true},
     ExchangeAlgorithm{"deepep-normal",
                       "one copy per (token, node) to the same rail, forwarded once per rank over "
                       "NVLink (DeepEP prefill)",
@@ -106,7 +107,8 @@ inline constexpr std::array kExchangeAlgorithms{
                       "direct one-sided writes through the NICs, inside a node too (the first "
                       "release of DeepEP's decode kernels)",
                       StartRule::kOneSided, 0, 16, false, &pairwise_per_row_over_nics,
-                      "two sets of (experts + 1) x tokens messages", "deepep-low-latency"},
+                      "two sets of (experts + 1) x tokens messages", "deepep-low-latency", false,
+                      true},
     ExchangeAlgorithm{"nvlink-one-sided",
                       "direct one-sided stores, one copy per (token, rank) (NVLink domains)",
                       StartRule::kOneSided, 0, 0, true, &pairwise_per_rank, "tokens of every rank"},
@@ -136,6 +138,11 @@ inline constexpr std::array kExchangeAlgorithms{
                       StartRule::kRendezvous, 0, 0, false, &pipe_inside_beside_outside,
                       "rows sent and received", "nccl"},
 };
+
+// SMs that a low-latency kernel runs on: its experts spread evenly, ceil(E / ceil(E / SMs))
+// (DeepEP, csrc/kernels/internode_ll.cu). Without the receive hook it holds them until all has
+// arrived.
+int sms_of_rows(int experts, int device_sms);
 
 // Throws Error with the nearest name when there is none.
 const ExchangeAlgorithm& find_exchange_algorithm(std::string_view name);

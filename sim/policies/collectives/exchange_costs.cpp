@@ -6,6 +6,11 @@
 
 namespace sim {
 
+int sms_of_rows(int experts, int device_sms) {
+  const int per_sm = std::max(1, (experts + device_sms - 1) / std::max(1, device_sms));
+  return (experts + per_sm - 1) / per_sm;
+}
+
 bool includes_latency(const StartupCost& cost) {
   return cost.base > Duration(0) || cost.wire_base > Duration(0);
 }
@@ -16,9 +21,7 @@ double copy_seconds(const Exchange& exchange, const StartupCost& cost, int nodes
   double sms = exchange.communication_sms;
   double extra = cost.extra_copies * copies.tokens;
   if (per_row) {
-    const int per_sm =
-        (exchange.experts + exchange.device_sms - 1) / std::max(1, exchange.device_sms);
-    sms = std::ceil(static_cast<double>(exchange.experts) / std::max(1, per_sm));
+    sms = sms_of_rows(exchange.experts, exchange.device_sms);
     extra = 0;
   } else if (nodes > 1) {
     extra = copies.nodes;
