@@ -1,11 +1,12 @@
 #include "topologies/routes.h"
 
 #include <algorithm>
+#include <boost/graph/compressed_sparse_row_graph.hpp>
+#include <boost/graph/dijkstra_shortest_paths.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
-#include <queue>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,14 @@ namespace {
 
 constexpr std::size_t kLargestCache = std::size_t{256} << 20;  // bytes of next-hop tables
 constexpr std::int32_t kFar = std::numeric_limits<std::int32_t>::max();
+
+// Links between switches only, backwards: a search from the last switch finds everyone's distance.
+struct LinkLength {
+  std::int32_t length = 1;
+};
+using BackwardGraph =
+    boost::compressed_sparse_row_graph<boost::directedS, boost::no_property, LinkLength,
+                                       boost::no_property, std::uint32_t, std::uint32_t>;
 
 // How to reach the switches that hang on the same neighbours, as all leaves hang on all spines: one
 // table serves them all, because only the last link differs. For every switch of the component, the
@@ -74,12 +83,28 @@ bool pick_link(std::span<const Hop> hops, std::int32_t other, std::uint64_t hash
 struct Routes::Impl {
   const Cluster& cluster;
   SwitchGraph graph;
+  BackwardGraph backward;
   std::vector<std::unique_ptr<NextHops>> tables;  // by family
+  std::vector<std::int32_t> search_distance;      // by switch: kFar but while a search runs
   std::size_t cached_bytes = 0;
   std::uint64_t clock = 0;
 
   Impl(const Cluster& given, const std::vector<bool>& left_out)
-      : cluster(given), graph(given, left_out), tables(graph.sources.size()) {}
+      : cluster(given),
+        graph(given, left_out),
+        tables(graph.sources.size()),
+        search_distance(graph.size(), kFar) {
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> edges;
+    std::vector<LinkLength> lengths;
+    for (std::uint32_t i = 0; i < graph.size(); ++i) {
+      for (const Hop& hop : graph.into.of(i)) {
+        edges.emplace_back(i, static_cast<std::uint32_t>(hop.other));
+        lengths.push_back({hop.length});
+      }
+    }
+    backward = BackwardGraph(boost::edges_are_sorted, edges.begin(), edges.end(), lengths.begin(),
+                             static_cast<std::uint32_t>(graph.size()));
+  }
 
   const NextHops& table_to(std::int32_t destination);
   std::unique_ptr<NextHops> make_table(const std::vector<LastStep>& last_steps);
@@ -101,33 +126,30 @@ struct Routes::Impl {
                  std::vector<LinkId>& links);
 };
 
-// Dijkstra's search, backwards from the last steps.
+// Dijkstra's search, backwards from the last steps, each of which begins with its own length.
 std::unique_ptr<NextHops> Routes::Impl::make_table(const std::vector<LastStep>& last_steps) {
   auto table = std::make_unique<NextHops>();
   if (last_steps.empty()) return table;
   const auto group = static_cast<std::size_t>(graph.component[last_steps.front().from]);
   const std::uint32_t begin = graph.component_begin[group];
   const std::uint32_t size = graph.component_begin[group + 1] - begin;
-  std::vector<std::int32_t>& distance = table->distance;
-  distance.assign(size, kFar);
-  std::vector<bool> ends_here(size, false);
-  using Entry = std::pair<std::int32_t, std::uint32_t>;  // distance, switch
-  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue;
+  std::vector<std::uint32_t> starts;
   for (const LastStep& step : last_steps) {
-    distance[step.from - begin] = step.length;
-    queue.push({step.length, step.from - begin});
+    search_distance[step.from] = step.length;
+    starts.push_back(step.from);
   }
-  while (!queue.empty()) {
-    const auto [near, i] = queue.top();
-    queue.pop();
-    if (near > distance[i]) continue;
-    for (const Hop& hop : graph.into.of(begin + i)) {
-      std::int32_t& other = distance[static_cast<std::uint32_t>(hop.other) - begin];
-      if (near + hop.length >= other) continue;
-      other = near + hop.length;
-      queue.push({other, static_cast<std::uint32_t>(hop.other) - begin});
-    }
-  }
+  std::vector<boost::default_color_type> color(graph.size());
+  const auto index = get(boost::vertex_index, backward);
+  boost::dijkstra_shortest_paths_no_init(
+      backward, starts.begin(), starts.end(), boost::dummy_property_map(),
+      boost::make_iterator_property_map(search_distance.begin(), index),
+      get(&LinkLength::length, backward), index, std::less<std::int32_t>(),
+      boost::closed_plus<std::int32_t>(kFar), 0, boost::default_dijkstra_visitor(),
+      boost::make_iterator_property_map(color.begin(), index));
+  std::vector<std::int32_t>& distance = table->distance;
+  distance.assign(search_distance.begin() + begin, search_distance.begin() + begin + size);
+  std::fill_n(search_distance.begin() + begin, size, kFar);
+  std::vector<bool> ends_here(size, false);
   for (const LastStep& step : last_steps) {
     ends_here[step.from - begin] = distance[step.from - begin] == step.length;
   }
