@@ -37,7 +37,8 @@ struct TableAccuracy {
   std::vector<TrendCount> trends;
 };
 
-// Every table, or those named; "collectives" and "exchanges" name all tables of a kind. `data_folder`: see read_measured(). Throws Error.
+// Every table, or those named; "collectives" and "exchanges" name all tables of a kind.
+// `data_folder`: see read_measured(). Throws Error.
 std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::string& data_folder,
                                             const std::vector<std::string>& tables);
 

@@ -47,7 +47,7 @@ class LoadSum {
 
 void CollectiveBody::add(std::span<const std::int32_t> senders,
                          std::span<const std::int32_t> receivers, Bytes bytes, Duration latency,
-                         std::span<const ResourceUse> path, StageId stage) {
+                         std::span<const ResourceUse> path, StageId stage, double weight) {
   Transfer transfer;
   transfer.parties_begin = static_cast<std::uint32_t>(parties.size());
   parties.insert(parties.end(), senders.begin(), senders.end());
@@ -60,6 +60,7 @@ void CollectiveBody::add(std::span<const std::int32_t> senders,
   transfer.bytes = bytes;
   transfer.latency = latency;
   transfer.stage = stage;
+  transfer.weight = weight;
   transfers.push_back(transfer);
 }
 

@@ -38,6 +38,7 @@ struct CollectiveBody {
     Bytes bytes;
     Duration latency{};
     StageId stage = 0;
+    double weight = 1;  // share weight in the network
   };
   // REQUIRES: `after` names earlier stages only, so no circle can be written; -1: nobody.
   struct Stage {
@@ -57,7 +58,8 @@ struct CollectiveBody {
   std::optional<PortBody> ports;  // in place of transfers and stages
 
   void add(std::span<const std::int32_t> senders, std::span<const std::int32_t> receivers,
-           Bytes bytes, Duration latency, std::span<const ResourceUse> path, StageId stage = 0);
+           Bytes bytes, Duration latency, std::span<const ResourceUse> path, StageId stage = 0,
+           double weight = 1);
   StageId add_stage(const Stage& stage);
   std::size_t stage_count() const { return stages.empty() ? 1 : stages.size(); }
 };

@@ -161,7 +161,7 @@ void TaskGraph::launch_transfer(std::int32_t c, std::uint32_t t) {
   const CollectiveBody::Transfer& transfer = body.transfers[t];
   network_.start(
       std::span(body.uses).subspan(transfer.uses_begin, transfer.uses_end - transfer.uses_begin),
-      transfer.bytes, pack(c, t));
+      transfer.bytes, pack(c, t), {.weight = transfer.weight});
 }
 
 void TaskGraph::transfer_ended(std::uint64_t tag) {

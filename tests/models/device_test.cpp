@@ -20,7 +20,7 @@ TEST(Devices, EveryFileReads) {
     EXPECT_GE(peak_rate(device, DType::kFp8), peak_rate(device, DType::kBf16));
     ++devices;
   }
-  EXPECT_EQ(devices, 10);
+  EXPECT_GE(devices, 14);
 }
 
 TEST(Devices, FormatsThatADeviceLacksRunInBf16) {

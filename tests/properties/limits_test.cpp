@@ -61,7 +61,8 @@ TEST(Limits, APermutationOfRanksChangesNothing) {
     }
     scenario.routing = {testing::routing_of(moved, ranks * per_rank)};
     scenario.placements = {make_placement(ranks * per_rank, ranks, std::move(slots))};
-    EXPECT_LE(abs(testing::run_tiny(scenario)->step_time() - before), kRounding) << seed;
+    EXPECT_LE(abs(testing::run_tiny(scenario)->step_time() - before), kRounding)
+        << seed << " " << scenario.algorithm;
   }
 }
 
@@ -140,8 +141,8 @@ TEST(Limits, WithInfiniteBandwidthOnlyKernelsAndWaitingAreLeft) {
     const PortFigure wire = testing::port_of(1e18, Duration(0));
     scenario.cluster = testing::rail_cluster(drawn.nodes, drawn.gpus, {wire, wire, wire, 1});
     const Duration expected = without_network(scenario, drawn.costs);
-    // Up to a tick for each of the two exchanges, and for each of the nine kernels.
-    EXPECT_LE(abs(testing::run_tiny(scenario)->step_time() - expected), Duration(11)) << seed;
+    // Up to a tick for each stage of the two exchanges, at most five, and for each of nine kernels.
+    EXPECT_LE(abs(testing::run_tiny(scenario)->step_time() - expected), Duration(19)) << seed;
   }
   EXPECT_GE(checked, 5);
 }
@@ -160,9 +161,10 @@ TEST(Limits, OneGpuUsesNoLink) {
     const auto run = testing::run_tiny(scenario);
     for (const double bytes : run->link_payload) EXPECT_EQ(bytes, 0);
     const CauseVector& causes = run->steps[0].causes;
-    EXPECT_LE(causes[id_of(Cause::kNetwork)], 2) << algorithm.name;  // a tick per exchange
+    // A tick per stage of the two exchanges.
+    EXPECT_LE(causes[id_of(Cause::kNetwork)], 10) << algorithm.name;
     EXPECT_EQ(causes[id_of(Cause::kCongestion)], 0);
-    EXPECT_LE(abs(run->step_time() - Duration(4'000'000)), kRounding);  // 4 rows
+    EXPECT_LE(abs(run->step_time() - Duration(4'000'000)), Duration(12));  // 4 rows
   }
 }
 

@@ -34,6 +34,8 @@ TEST(Catalog, EveryFileReadsValidatesAndNamesItsSources) {
       // Boxes that were measured for collectives only.
       if (cluster.communication.empty()) continue;
       ++with_exchanges;
+      // Machines that were measured for some kernels only name those.
+      if (!name.starts_with("hgx") && !name.starts_with("gb200")) continue;
       for (const char* algorithm : {"deepep-low-latency", "deepep-normal", "nccl"}) {
         const AlgorithmConstants* found = find_constants(cluster, algorithm, cluster.node_count());
         ASSERT_NE(found, nullptr) << name << " " << algorithm;

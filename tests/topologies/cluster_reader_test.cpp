@@ -196,11 +196,11 @@ TEST(ClusterReader, ScopesChooseConstants) {
   const AlgorithmConstants* four = find_constants(cluster, "deepep-low-latency", 4);
   ASSERT_NE(one, nullptr);
   ASSERT_NE(four, nullptr);
-  EXPECT_EQ(one->dispatch.base, std::chrono::nanoseconds(8700));
-  EXPECT_EQ(four->dispatch.base, std::chrono::nanoseconds(14600));
-  EXPECT_EQ(four->dispatch.per_doubling, std::chrono::nanoseconds(5100));
-  EXPECT_NEAR(four->dispatch.nic_efficiency, 47.8 / 50, 5e-4);
-  EXPECT_NEAR(four->combine.nvlink_efficiency, 238.0 / 450, 5e-4);
+  EXPECT_EQ(one->dispatch.base, std::chrono::nanoseconds(8490));
+  EXPECT_EQ(four->dispatch.base, std::chrono::nanoseconds(14700));
+  EXPECT_EQ(four->dispatch.per_doubling, std::chrono::nanoseconds(5250));
+  EXPECT_EQ(four->dispatch.nic_efficiency, 0.972);
+  EXPECT_EQ(four->combine.nvlink_efficiency, 0.466);
   EXPECT_EQ(find_constants(cluster, "carrier-pigeon", 4), nullptr);
   const CollectiveConstants* ring =
       find_collective(cluster, "nccl-ring", "all-gather", 1, 8, Bytes(1));

@@ -2,10 +2,11 @@
 //
 //   {operation: all-gather, ranks: [2, 8], bytes: {least: 1 MiB, most: 1 GiB}, size_order: even}
 //
-// A column is a word or a list of words (operation, algorithm, library, dtype, table, cluster), a number or
-// a list of numbers or {least, most} (nodes, ranks, bytes, tokens, hidden, top_k, experts,
-// top_groups, sms). `size_order: even | odd` takes every other size: the distinct sizes (bytes, or
-// tokens) of the rows at hand in rising order, counted from 0. A row meets all conditions.
+// A column is a word or a list of words (operation, algorithm, library, dtype, table, cluster), a
+// number or a list of numbers or {least, most} (nodes, ranks, bytes, tokens, hidden, top_k,
+// experts, top_groups, sms). `size_order: even | odd` takes every other size: the distinct sizes
+// (bytes, or tokens) of the rows at hand in rising order, counted from 0. A row meets all
+// conditions.
 #pragma once
 
 #include <cstdint>

@@ -78,6 +78,7 @@ void PairLegs::leg(const Leg& leg) {
 
 void PairLegs::charge_copy(int owner, double seconds_per_byte) {
   if (seconds_per_byte <= 0) return;
+  copied_ = true;
   uses_.push_back({network_.copy(exchange().ranks[static_cast<std::size_t>(owner)]),
                    seconds_per_byte * ClusterNetwork::kCopyUnitsPerSecond});
 }
@@ -89,13 +90,19 @@ void PairLegs::flush(std::int32_t owner, std::span<const std::int32_t> others,
   const bool local = others.empty() || (others.size() == 1 && others[0] == owner);
   const Duration latency = with_latency_ ? latency_ + forward_latency_ : Duration(0);
   const Bytes bytes = exchange().bytes_per_copy * copies;
+  // SMs that copy walk the tokens in order, so all destinations of a rank get on in proportion.
+  const double weight =
+      copied_ ? static_cast<double>(copies) /
+                    static_cast<double>(this->copies().tokens[static_cast<std::size_t>(owner)])
+              : 1.0;
   if (local) {
-    body().add(own, {}, bytes, latency, uses_, stage());
+    body().add(own, {}, bytes, latency, uses_, stage(), weight);
   } else if (exchange().direction == Direction::kDispatch) {
-    body().add(own, others, bytes, latency, uses_, stage());
+    body().add(own, others, bytes, latency, uses_, stage(), weight);
   } else {
-    body().add(others, own, bytes, latency, uses_, stage());
+    body().add(others, own, bytes, latency, uses_, stage(), weight);
   }
+  copied_ = false;
   uses_.clear();
   latency_ = forward_latency_ = Duration(0);
 }

@@ -91,6 +91,7 @@ class PairLegs : public ExchangeLegs {
   std::vector<ResourceUse> uses_;
   Duration latency_{};
   Duration forward_latency_{};
+  bool copied_ = false;  // by communication SMs
 };
 
 }  // namespace sim

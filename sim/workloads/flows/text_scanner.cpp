@@ -1,11 +1,11 @@
 #include "sim/workloads/flows/text_scanner.h"
 
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace sim {
@@ -33,10 +33,12 @@ TextScanner::TextScanner(const std::string& file) : file_(file) {
   if (!handle_) {
     throw Error(Place{file}, std::string("cannot be read: ") + std::strerror(errno));
   }
-  struct stat status {};
-  if (fstat(fileno(handle_.get()), &status) == 0) {
-    if (S_ISDIR(status.st_mode)) throw Error(Place{file}, "cannot be read: it is a folder");
-    if (S_ISREG(status.st_mode)) size_ = static_cast<std::uint64_t>(status.st_size);
+  std::error_code ignored;  // pipes and the like have no size
+  if (std::filesystem::is_directory(file, ignored)) {
+    throw Error(Place{file}, "cannot be read: it is a folder");
+  }
+  if (std::filesystem::is_regular_file(file, ignored)) {
+    size_ = std::filesystem::file_size(file, ignored);
   }
   buffer_.resize(kBlock);
 }
