@@ -22,9 +22,10 @@ Duration mean(Duration sum, int count) { return sum / count; }
 
 }  // namespace
 
-Recorder::Recorder(int devices, int layers)
+Recorder::Recorder(int devices, int layers, bool traffic_per_pair)
     : devices_(devices),
       layers_(layers),
+      traffic_per_pair_(traffic_per_pair),
       traffic_per_layer_(static_cast<std::int64_t>(devices) * devices * layers <= kTrafficCells),
       layer_sums_(static_cast<std::size_t>(layers) + 1),
       busy_(static_cast<std::size_t>(devices), std::vector<Duration>(kKinds)),
@@ -32,6 +33,10 @@ Recorder::Recorder(int devices, int layers)
   totals_.busy.resize(kKinds);
   totals_.wait.resize(kWaitCauses);
   totals_.expert.resize(static_cast<std::size_t>(devices));
+  if (!traffic_per_pair) {
+    for (auto& totals : totals_of_port_) totals.resize(static_cast<std::size_t>(devices));
+    return;
+  }
   const std::size_t cells = static_cast<std::size_t>(devices) * static_cast<std::size_t>(devices) *
                             static_cast<std::size_t>(traffic_per_layer_ ? std::max(1, layers) : 1);
   for (auto& matrix : sent_) matrix.assign(cells, 0);
@@ -58,6 +63,13 @@ void Recorder::on_part(const PartSpan& span) {
   communication_[index_of(kind)] += network;
 }
 
+void Recorder::on_collective(const CollectiveSpan& span) {
+  const TaskKind kind = static_cast<TaskKind>(span.tag.kind);
+  if (kind != TaskKind::kDispatch && kind != TaskKind::kCombine) return;
+  exchange_s_ += to_seconds(span.elapsed);
+  exchange_bound_s_ += span.bound_s;
+}
+
 void Recorder::on_wait(const StreamWait& wait) {
   waits_[wait.device.index()][index_of(wait.cause)] += wait.duration;
   wait_rows_[{wait.tag.layer, wait.device.value(), wait.waited_for.value(),
@@ -79,6 +91,12 @@ std::size_t Recorder::cell(int layer, DeviceId source, DeviceId destination) con
 
 void Recorder::on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination,
                           Bytes bytes) {
+  if (!traffic_per_pair_) {
+    if (source == destination) return;
+    on_port_traffic(kind, source, bytes, Bytes(0));
+    on_port_traffic(kind, destination, Bytes(0), bytes);
+    return;
+  }
   if (kind == TaskKind::kDispatch) sent_[0][cell(layer, source, destination)] += bytes.count();
   if (kind == TaskKind::kCombine) sent_[1][cell(layer, source, destination)] += bytes.count();
   if (kind == TaskKind::kAllGather || kind == TaskKind::kReduceScatter) {
@@ -87,8 +105,27 @@ void Recorder::on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId de
   }
 }
 
+void Recorder::on_port_traffic(TaskKind kind, DeviceId device, Bytes sent, Bytes received) {
+  const std::size_t phase = kind == TaskKind::kDispatch ? 0 : kind == TaskKind::kCombine ? 1 : 2;
+  PortTotals& totals = totals_of_port_[phase][device.index()];
+  totals.sent += sent.count();
+  totals.received += received.count();
+}
+
+LinkRecord Recorder::link_record(const std::string& name, double payload, Bandwidth capacity,
+                                 double busy_seconds, double& busy_before, double step_s) {
+  LinkRecord record;
+  record.link = name;
+  record.bytes = Bytes(static_cast<std::int64_t>(std::llround(payload)));
+  record.capacity = capacity;
+  record.utilisation = step_s > 0 ? payload / capacity.count() / step_s : 0;
+  record.busy = duration_from_seconds(busy_seconds - busy_before);
+  busy_before = busy_seconds;
+  return record;
+}
+
 StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
-                              LinkDisturbances& disturbances,
+                              LinkDisturbances& disturbances, PortNetwork* ports,
                               const std::vector<Bytes>& peak_memory) {
   StepBatch batch;
   const Duration duration = result.end - result.start;
@@ -173,27 +210,34 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
   // Links that carried something, and the tightest of them as a bound.
   std::vector<double>& payload = network.link_payload();
   double network_bound = 0;
-  for (std::size_t l = 0; l < payload.size(); ++l) {
-    if (payload[l] <= 0) continue;
-    const Link& link = network.cluster().links[l];
-    LinkRecord record;
-    record.link = link.name;
-    record.bytes = Bytes(static_cast<std::int64_t>(std::llround(payload[l])));
-    record.capacity = Bandwidth(link.capacity.count() *
-                                disturbances.mean_share(LinkId(static_cast<std::int64_t>(l))));
-    const double seconds = payload[l] / record.capacity.count();
-    record.utilisation = step_s > 0 ? seconds / step_s : 0;
-    record.busy =
-        duration_from_seconds(network.busy_seconds(LinkId(static_cast<std::int64_t>(l))) -
-                              (busy_seconds_before_.empty() ? 0 : busy_seconds_before_[l]));
-    network_bound = std::max(network_bound, seconds);
-    batch.links.push_back(record);
-  }
-  disturbances.mark();
   busy_seconds_before_.resize(payload.size());
   for (std::size_t l = 0; l < payload.size(); ++l) {
-    busy_seconds_before_[l] = network.busy_seconds(LinkId(static_cast<std::int64_t>(l)));
+    const LinkId id(static_cast<std::int64_t>(l));
+    const double busy = network.busy_seconds(id);
+    if (payload[l] > 0) {
+      const Link& link = network.cluster().links[l];
+      const Bandwidth capacity(link.capacity.count() * disturbances.mean_share(id));
+      network_bound = std::max(network_bound, payload[l] / capacity.count());
+      batch.links.push_back(
+          link_record(link.name, payload[l], capacity, busy, busy_seconds_before_[l], step_s));
+    }
+    busy_seconds_before_[l] = busy;
     payload[l] = 0;
+  }
+  disturbances.mark();
+  if (ports != nullptr) {
+    cut_busy_before_.resize(ports->cuts().size());
+    for (std::size_t c = 0; c < ports->cuts().size(); ++c) {
+      PortNetwork::Cut& cut = ports->cuts()[c];
+      const double busy = network.fluid().busy_seconds(cut.resource);
+      if (cut.payload > 0) {
+        network_bound = std::max(network_bound, cut.payload / cut.capacity.count());
+        batch.links.push_back(link_record(cut.name, cut.payload, cut.capacity, busy,
+                                          cut_busy_before_[c], step_s));
+      }
+      cut_busy_before_[c] = busy;
+      cut.payload = 0;
+    }
   }
   SIM_CHECK(step_s * (1 + 1e-9) + 1e-12 >= network_bound,
             "a step is not faster than its bytes over the tightest link");
@@ -254,11 +298,26 @@ std::vector<MetricRecord> Recorder::metrics() const {
       {"peak_memory_bytes", static_cast<double>(peak_memory_), "bytes"},
       {"bound_compute_s", compute_bound_s_ / steps, "s"},
       {"bound_network_s", network_bound_s_ / steps, "s"},
+      {"exchange_bound_s", exchange_bound_s_ / steps, "s"},
+      {"exchange_over_bound", exchange_bound_s_ > 0 ? exchange_s_ / exchange_bound_s_ : 1, ""},
   };
 }
 
 std::vector<TrafficRecord> Recorder::traffic() const {
   std::vector<TrafficRecord> result;
+  // -1: all layers, all other devices.
+  static constexpr const char* kPhases[] = {"dispatch", "combine", "tensor_parallel"};
+  for (std::size_t phase = 0; phase < 3; ++phase) {
+    for (std::size_t d = 0; d < totals_of_port_[phase].size(); ++d) {
+      const PortTotals& totals = totals_of_port_[phase][d];
+      const DeviceId device(static_cast<std::int64_t>(d));
+      if (totals.sent > 0)
+        result.push_back({-1, device, DeviceId(), kPhases[phase], Bytes(totals.sent)});
+      if (totals.received > 0)
+        result.push_back({-1, DeviceId(), device, kPhases[phase], Bytes(totals.received)});
+    }
+  }
+  if (!traffic_per_pair_) return result;
   const std::size_t n = static_cast<std::size_t>(devices_);
   const auto emit = [&](const std::vector<std::int64_t>& matrix, const char* phase) {
     for (std::size_t i = 0; i < matrix.size(); ++i) {

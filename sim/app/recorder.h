@@ -12,6 +12,7 @@
 #include "analysis/records.h"
 #include "sim/core/observer.h"
 #include "sim/policies/collectives/cluster_network.h"
+#include "sim/policies/collectives/ports_network.h"
 #include "sim/policies/disturbances/link_disturbances.h"
 #include "sim/workloads/inference.h"
 
@@ -19,17 +20,23 @@ namespace sim {
 
 class Recorder : public Observer {
  public:
-  Recorder(int devices, int layers);
+  // `traffic_per_pair`: false keeps what each device sends and receives in all, for as many devices
+  // as fit; payload from whom to whom is then not known.
+  Recorder(int devices, int layers, bool traffic_per_pair);
 
   void on_task(const TaskSpan& span) override;
   void on_part(const PartSpan& span) override;
+  void on_collective(const CollectiveSpan& span) override;
   void on_wait(const StreamWait& wait) override;
   void on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination, Bytes bytes);
+  // Of one device, to and from all others. REQUIRES: not per pair.
+  void on_port_traffic(TaskKind kind, DeviceId device, Bytes sent, Bytes received);
 
   // Everything of the step that has just ended; `peak_memory` per device. Starts the next step
-  // afresh.
+  // afresh. `ports`: null without them.
   StepBatch take_step(const StepResult& result, ClusterNetwork& network,
-                      LinkDisturbances& disturbances, const std::vector<Bytes>& peak_memory);
+                      LinkDisturbances& disturbances, PortNetwork* ports,
+                      const std::vector<Bytes>& peak_memory);
 
   // Over the whole run so far.
   std::vector<MetricRecord> metrics() const;
@@ -64,10 +71,13 @@ class Recorder : public Observer {
     Duration combine_network{};
   };
   static void add_experts(StepBatch& batch, const RoutedBlockFacts& facts);
+  LinkRecord link_record(const std::string& name, double payload, Bandwidth capacity,
+                         double busy_seconds, double& busy_before, double step_s);
   std::size_t cell(int layer, DeviceId source, DeviceId destination) const;
 
   int devices_;
   int layers_;
+  bool traffic_per_pair_;
   bool traffic_per_layer_;
   Fingerprint fingerprint_;
   std::uint64_t sequence_ = 0;
@@ -78,7 +88,13 @@ class Recorder : public Observer {
       wait_rows_;                      // (layer, device, waited for, cause)
   std::vector<std::int64_t> sent_[2];  // traffic: dispatch and the rest, combine
   std::vector<std::int64_t> other_sent_;
-  std::vector<double> busy_seconds_before_;  // per link
+  struct PortTotals {
+    std::int64_t sent = 0;
+    std::int64_t received = 0;
+  };
+  std::vector<PortTotals> totals_of_port_[3];  // [dispatch, combine, tensor parallel][device]
+  std::vector<double> busy_seconds_before_;    // per link
+  std::vector<double> cut_busy_before_;        // per cut of the port network
   Duration communication_[static_cast<std::size_t>(TaskKind::kHostLaunch) + 1] = {};
   Duration launch_{};
   Totals totals_;
@@ -87,7 +103,7 @@ class Recorder : public Observer {
   double step_s_ = 0, tokens_ = 0, dispatch_s_ = 0, dispatch_network_s_ = 0, combine_s_ = 0,
          expert_s_ = 0, attention_s_ = 0;
   double exposed_ = 0, imbalance_ = 0, expert_imbalance_ = 0, compute_bound_s_ = 0,
-         network_bound_s_ = 0;
+         network_bound_s_ = 0, exchange_s_ = 0, exchange_bound_s_ = 0;
   std::int64_t routed_ = 0, rows_ = 0;
   std::int64_t peak_memory_ = 0;
 };

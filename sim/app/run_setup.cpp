@@ -114,7 +114,8 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
                        scenario.host,
                        scenario.overlap,
                        scenario.placement.split,
-                       {}};
+                       {},
+                       nullptr};
   for (const ClusterDevice& device : scenario.cluster.devices) {
     setup.devices.push_back(&scenario.device_types.at(device.device_type));
   }

@@ -44,6 +44,7 @@ class ScenarioReader {
     read_routing();
     read_placement();
     read_communication();
+    scenario_.network.wish = read_network(root_, mistakes_);
     read_schedule();
     read_host();
     read_memory();
@@ -393,6 +394,14 @@ void ScenarioReader::cross_check() {
   }
   const Routing* routing = first_routing();
   if (routing == nullptr) return;
+  if (cluster_read_) {
+    const Place place = root_.has("network") ? root_.place_of("network") : root_.place();
+    scenario_.network = choose_fidelity(scenario_.network.wish, scenario_.cluster,
+                                        *scenario_.exchange, layout.ep, place, mistakes_);
+    const std::int64_t copies = routing->experts + scenario_.placement.redundant_experts;
+    const std::int64_t slots = (copies + layout.ep - 1) / layout.ep * layout.ep;
+    check_exchange_size(scenario_.network, layout.ep, slots, place, mistakes_);
+  }
   const std::string experts = std::to_string(routing->experts);
   if (scenario_.placement.redundant_experts > routing->experts * (layout.ep - 1)) {
     mistakes_.add(root_.place_of("placement"),

@@ -12,6 +12,7 @@
 #include "models/device.h"
 #include "models/moe_model.h"
 #include "sim/app/catalog.h"
+#include "sim/app/scenario_network.h"
 #include "sim/input/yaml_reader.h"
 #include "sim/policies/disturbances/link_disturbance.h"
 #include "sim/policies/placement/placement.h"
@@ -66,6 +67,7 @@ struct Scenario {
   DType combine_dtype = DType::kBf16;
   int communication_sms = 0;
   bool receive_hook = true;
+  NetworkChoice network;
   HostSpec host;
   Overlap overlap = Overlap::kNone;
   Bytes framework_reserve;

@@ -12,6 +12,7 @@
 #include "models/roofline.h"
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
+#include "sim/policies/collectives/ports_levels.h"
 #include "sim/policies/disturbances/link_disturbances.h"
 #include "topologies/routes.h"
 #include "traces/statistics.h"
@@ -135,12 +136,15 @@ class Simulation {
         options_(options),
         setup_(make_setup(scenario, costs_, *scenario.exchange)),
         routes_(scenario.cluster),
-        recorder_(scenario.layout.world, static_cast<int>(scenario.model.layers.size())),
+        recorder_(scenario.layout.world, static_cast<int>(scenario.model.layers.size()),
+                  scenario.network.fidelity == Fidelity::kFlows),
         graph_(loop_, recorder_,
                {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
                 id_of(Cause::kLaunch)}),
         network_(scenario.cluster, routes_, graph_.network(), memory_bandwidths(setup_)),
-        disturbances_(scenario.disturbances, loop_, network_, scenario.seed) {}
+        disturbances_(scenario.disturbances, loop_, network_, scenario.seed) {
+    if (scenario.network.fidelity == Fidelity::kPorts) add_ports();
+  }
 
   RunOutcome run();
 
@@ -150,6 +154,7 @@ class Simulation {
     for (const Device* device : setup.devices) result.push_back(device->memory_bandwidth);
     return result;
   }
+  void add_ports();
   std::int64_t begin_store();
   void finish_store(const RunOutcome& outcome);
 
@@ -163,9 +168,24 @@ class Simulation {
   TaskGraph graph_;
   ClusterNetwork network_;
   LinkDisturbances disturbances_;
+  std::optional<PortLevels> levels_;  // ports only, as the next two
+  std::optional<PortNetwork> port_network_;
+  std::optional<PortLowering> port_lowering_;
   CostLedger ledger_;
   std::optional<ResultStore> store_;
 };
+
+void Simulation::add_ports() {
+  std::string reason;
+  levels_ = find_port_levels(scenario_.cluster, reason);
+  SIM_CHECK(levels_.has_value(), "a scenario with ports has levels: " + reason);
+  port_network_.emplace(*levels_, network_, graph_.network());
+  port_lowering_.emplace(PortLowering{
+      *port_network_, [this](int, TaskKind kind, DeviceId device, Bytes sent, Bytes received) {
+        recorder_.on_port_traffic(kind, device, sent, received);
+      }});
+  setup_.ports = &*port_lowering_;
+}
 
 std::int64_t Simulation::begin_store() {
   if (options_.results.empty()) return 0;
@@ -215,7 +235,8 @@ RunOutcome Simulation::run() {
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
   const auto on_step = [&](const StepResult& result) {
-    StepBatch batch = recorder_.take_step(result, network_, disturbances_, peak);
+    StepBatch batch = recorder_.take_step(
+        result, network_, disturbances_, port_network_ ? &*port_network_ : nullptr, peak);
     if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
     if (store_) store_->add(batch);
     if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);

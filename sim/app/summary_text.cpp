@@ -162,6 +162,7 @@ std::string scenario_text(const Scenario& scenario) {
                         scenario.placement.policy->name, slots, slots == 1 ? "" : "s");
     text += fmt::format("  communication  {}, {} dispatch, {} combine\n", scenario.exchange->name,
                         to_text(scenario.dispatch_dtype), to_text(scenario.combine_dtype));
+    text += "  network        " + fidelity_text(scenario.network) + "\n";
   }
   for (std::size_t i = 0; i < scenario.disturbances.size(); ++i) {
     if (i == kShownDisturbances) {
@@ -188,6 +189,11 @@ std::string summary_text(const Scenario& scenario, const RunOutcome& outcome,
                       outcome.metric("expert_imbalance_max_over_mean"));
   text += fmt::format("exposed     {} of the step is waiting for peers and the network\n",
                       percent(outcome.metric("exposed_communication_fraction")));
+  if (outcome.metric("exchange_bound_s") > 0) {
+    text += fmt::format(
+        "exchanges   take {:.2f} x what their bytes need over the tightest link or cut\n",
+        outcome.metric("exchange_over_bound"));
+  }
   text += "\nWhere a rank's time goes, per step (mean over ranks)\n";
   add_shares(text, rank_shares(outcome.totals), outcome.totals.steps, steps);
   text += "\nThe critical path by cause, per step\n";

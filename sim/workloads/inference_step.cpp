@@ -280,7 +280,13 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
     const int per_node =
         static_cast<int>(setup_.cluster.nodes[static_cast<std::size_t>(first_node)].devices.size());
     assign_slots(*setup_.split, {group_routing_, placement, per_node}, assignment_);
-    count_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k, data->copies);
+    if (setup_.ports != nullptr) {
+      count_port_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k,
+                        *port_form(setup_.exchange->name), data->port_copies);
+    } else {
+      count_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k,
+                   data->copies);
+    }
     const std::vector<std::int64_t> of_group = assignment_.rows_per_rank(placement.slots_per_rank);
     rank_rows.insert(rank_rows.end(), of_group.begin(), of_group.end());
     const std::vector<std::int64_t> rows_per_slot = assignment_.rows_per_slot();
@@ -373,26 +379,37 @@ std::vector<TaskId> InferenceStep::exchange(std::size_t index, TaskKind kind) {
   }
   const TaskTag tag{static_cast<std::int16_t>(kind), static_cast<std::int16_t>(data.layer), step_};
   return graph_.add_collective(tag, parts, [this, index, kind](CollectiveBody& body) {
-    const BlockExchange& from = *exchanges_[index];
-    const bool dispatch = kind == TaskKind::kDispatch;
-    Exchange input;
-    input.direction = dispatch ? Direction::kDispatch : Direction::kCombine;
-    input.copies = &from.copies;
-    input.ranks = from.ranks;
-    input.node_of_rank = from.node_of_rank;
-    input.bytes_per_copy = bytes_per_copy(*setup_.exchange, input.direction, setup_.model.hidden,
-                                          dispatch ? setup_.dispatch_dtype : setup_.combine_dtype);
-    input.experts = from.experts;
-    input.device_sms = setup_.devices[from.ranks.front().index()]->sms;
-    input.communication_sms = setup_.communication_sms;
-    input.tensor_parallel = setup_.layout.tp;
-    const TrafficSink sink = [&](DeviceId source, DeviceId destination, Bytes bytes) {
-      traffic_(from.layer, kind, source, destination, bytes);
-    };
-    body.start = setup_.exchange->start;
-    setup_.exchange->make(input, dispatch ? setup_.dispatch_cost : setup_.combine_cost, network_,
-                          sink, body);
+    fill_exchange(*exchanges_[index], kind, body);
   });
+}
+
+void InferenceStep::fill_exchange(BlockExchange& from, TaskKind kind, CollectiveBody& body) {
+  const bool dispatch = kind == TaskKind::kDispatch;
+  const StartupCost& cost = dispatch ? setup_.dispatch_cost : setup_.combine_cost;
+  Exchange input;
+  input.direction = dispatch ? Direction::kDispatch : Direction::kCombine;
+  input.copies = &from.copies;
+  input.ranks = from.ranks;
+  input.node_of_rank = from.node_of_rank;
+  input.bytes_per_copy = bytes_per_copy(*setup_.exchange, input.direction, setup_.model.hidden,
+                                        dispatch ? setup_.dispatch_dtype : setup_.combine_dtype);
+  input.experts = from.experts;
+  input.device_sms = setup_.devices[from.ranks.front().index()]->sms;
+  input.communication_sms = setup_.communication_sms;
+  input.tensor_parallel = setup_.layout.tp;
+  body.start = setup_.exchange->start;
+  if (setup_.ports != nullptr) {
+    const PortSink sink = [&](DeviceId device, Bytes sent, Bytes received) {
+      setup_.ports->traffic(from.layer, kind, device, sent, received);
+    };
+    make_port_body(input, from.port_copies, cost, setup_.ports->network, sink, body);
+    if (!dispatch) from.port_copies = PortCopies{};  // combine is the last to ask
+    return;
+  }
+  const TrafficSink sink = [&](DeviceId source, DeviceId destination, Bytes bytes) {
+    traffic_(from.layer, kind, source, destination, bytes);
+  };
+  setup_.exchange->make(input, cost, network_, sink, body);
 }
 
 }  // namespace sim

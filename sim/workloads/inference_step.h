@@ -61,7 +61,8 @@ class InferenceStep {
   struct BlockExchange {
     int layer = 0;
     int group = 0;
-    CopyCounts copies;
+    CopyCounts copies;       // without ports
+    PortCopies port_copies;  // with them
     std::vector<DeviceId> ranks;
     std::vector<int> node_of_rank;
     int experts = 0;
@@ -88,6 +89,7 @@ class InferenceStep {
                      const ExpertPlacement& placement);
   void tp_collective(TaskKind kind, int layer, const std::vector<RankSequences>& sequences);
   std::vector<TaskId> exchange(std::size_t index, TaskKind kind);
+  void fill_exchange(BlockExchange& data, TaskKind kind, CollectiveBody& body);
   void slice_group(int group);
 
   const InferenceSetup& setup_;

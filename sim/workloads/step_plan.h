@@ -14,8 +14,10 @@
 #include "models/operators.h"
 #include "sim/policies/collectives/cluster_network.h"
 #include "sim/policies/collectives/exchange.h"
+#include "sim/policies/collectives/ports_body.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/policies/placement/replica_split.h"
+#include "sim/workloads/kinds.h"
 #include "sim/workloads/parallel.h"
 #include "topologies/cluster.h"
 #include "traces/routing.h"
@@ -43,6 +45,14 @@ struct ModelPart {
   bool ends = true;                 // embedding, LM head and sampling too
 };
 
+// Runs dispatch and combine at port granularity.
+struct PortLowering {
+  PortNetwork& network;
+  // What a rank sends to and receives from all others in one exchange.
+  std::function<void(int layer, TaskKind kind, DeviceId device, Bytes sent, Bytes received)>
+      traffic;
+};
+
 struct InferenceSetup {
   const MoeModel& model;
   const Cluster& cluster;
@@ -62,6 +72,7 @@ struct InferenceSetup {
   Overlap overlap = Overlap::kNone;
   const ReplicaSplit* split = nullptr;
   std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
+  const PortLowering* ports = nullptr;      // null: a transfer per pair of ranks
 };
 
 // What a rank holds in a step: one entry per sequence.
