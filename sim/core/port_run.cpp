@@ -16,7 +16,7 @@ constexpr int kClasses = PortRun::kSizeClasses;
 constexpr double kClassEnds[] = {0.4, 0.6, 0.8, 1.0, 1.2, 1.45, 1.8};
 static_assert(std::size(kClassEnds) + 1 == kClasses);
 // Classes that are through within this share of a port's bytes are through together.
-constexpr double kSameMoment = 1.0 / 64;
+constexpr double kSameMoment = 1.0 / 16;
 
 std::size_t send_of(std::int32_t endpoint) { return 2 * static_cast<std::size_t>(endpoint); }
 std::size_t receive_of(std::int32_t endpoint) { return send_of(endpoint) + 1; }
@@ -180,7 +180,17 @@ void PortRun::supply(std::size_t q, std::int64_t bytes, std::int32_t initiator) 
   Port& port = ports_[q];
   port.available += bytes;
   port.initiator = initiator;
-  advance(q);
+  if (port.supplied || port.flying > 0) return;  // what flies looks again when it ends
+  port.supplied = true;
+  if (supplied_.empty()) loop_.after(Duration(0), [this] { advance_supplied(); });
+  supplied_.push_back(q);
+}
+
+void PortRun::advance_supplied() {
+  for (const std::size_t q : std::exchange(supplied_, {})) {
+    ports_[q].supplied = false;
+    advance(q);
+  }
 }
 
 // Starts what the port may move next, up to where the next size class is through.

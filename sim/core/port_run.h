@@ -59,6 +59,7 @@ class PortRun {
     std::int64_t done = 0;
     std::int64_t flying = 0;
     std::int32_t initiator = -1;
+    bool supplied = false;  // in supplied_
     std::int32_t size_class = 0;                  // the first one that is not through
     std::uint32_t largest[kSizeClasses] = {};     // pair of a class, units
     float active[kSizeClasses + 1] = {};          // share of the pairs in this class and above
@@ -77,6 +78,7 @@ class PortRun {
   void open(std::int32_t part);
   void open_endpoint(std::size_t endpoint, std::int32_t part);
   void supply(std::size_t port, std::int64_t bytes, std::int32_t initiator);
+  void advance_supplied();
   void advance(std::size_t port);
   void pass_classes(std::size_t port);
   void count_down(std::int32_t part, std::int32_t initiator);
@@ -88,6 +90,8 @@ class PortRun {
   std::uint64_t tag_base_;
   std::vector<Port> ports_;
   std::vector<Part> parts_;
+  // Ports with more to move, looked at when all that happens at this instant has supplied them.
+  std::vector<std::size_t> supplied_;
   std::vector<Served> served_;
 };
 

@@ -46,6 +46,8 @@ class PortWriter {
                    cost.pcie_efficiency / slower};
   }
 
+  // Before the ranks: how full the hash makes the fullest uplinks and downlinks of each leaf.
+  void find_crowding();
   // The four ports of a rank of which `own` copies stay inside.
   void write(std::size_t rank, std::int64_t own, double copy_seconds, const PortSink& sink);
 
@@ -54,7 +56,7 @@ class PortWriter {
     if (bytes > 0) loads_.push_back({resource, bytes});
   }
   void use_link(LinkId id, std::int64_t copies);
-  void use_cut(PortNetwork::Cut& cut, std::int64_t copies);
+  void use_cut(PortNetwork::Cut& cut, std::int64_t copies, double crowding);
   double bytes_of(std::int64_t copies) const {
     return static_cast<double>(copies) * static_cast<double>(exchange_.bytes_per_copy.count());
   }
@@ -65,6 +67,7 @@ class PortWriter {
   const PortPlan& plan_;
   PortBody& body_;
   WireEfficiency efficiency_;
+  std::vector<double> crowding_up_, crowding_down_;  // by leaf
   std::vector<ResourceUse> loads_;  // of the port at hand, bytes in all
 };
 
@@ -76,9 +79,32 @@ void PortWriter::use_link(LinkId id, std::int64_t copies) {
   network.link_payload()[id.index()] += bytes_of(copies);
 }
 
-void PortWriter::use_cut(PortNetwork::Cut& cut, std::int64_t copies) {
-  use(cut.resource, bytes_of(copies) / efficiency_.nic);
+void PortWriter::use_cut(PortNetwork::Cut& cut, std::int64_t copies, double crowding) {
+  if (copies == 0) return;
+  use(cut.resource, bytes_of(copies) / efficiency_.nic * crowding);
   cut.payload += bytes_of(copies);
+}
+
+void PortWriter::find_crowding() {
+  const std::vector<PortLevels::Leaf>& leaves = network_.levels().leaves;
+  crowding_up_.assign(leaves.size(), 1);
+  crowding_down_.assign(leaves.size(), 1);
+  UplinkHash& hash = network_.uplink_hash();
+  if (!hash.decides() || leaves.size() < 2) return;
+  for (std::size_t sender = 0; sender < exchange_.ranks.size(); ++sender) {
+    for (const PortPairs::Pair& pair : body_.by_sender.of(2 * sender + 1)) {
+      if (pair.other % 2 == 0) continue;  // passed on: its way over the spines is the relay's
+      const DeviceId from = exchange_.ranks[sender];
+      const DeviceId to = exchange_.ranks[static_cast<std::size_t>(pair.other / 2)];
+      if (network_.levels().distance(from, to) == PortDistance::kSpine) {
+        hash.add(from, to, static_cast<double>(pair.units));
+      }
+    }
+  }
+  for (std::size_t l = 0; l < leaves.size(); ++l) {
+    crowding_up_[l] = hash.take_crowding(leaves[l].up);
+    crowding_down_[l] = hash.take_crowding(leaves[l].down);
+  }
 }
 
 // Ends a port: what it used in all becomes bytes per byte of it. Of a transfer that is passed on,
@@ -143,13 +169,19 @@ void PortWriter::write(std::size_t rank, std::int64_t own, double copy_s, const 
   finish(body_.by_receiver, inside, 0);
 
   use_link(nic.up, outside_out);
-  if (out(kLeafOut, kLeafIn) > 0) use_cut(network_.uplinks(leaf), out(kLeafOut, kLeafIn));
+  if (out(kLeafOut, kLeafIn) > 0) {
+    use_cut(network_.uplinks(leaf), out(kLeafOut, kLeafIn),
+            crowding_up_[static_cast<std::size_t>(leaf)]);
+  }
   if (back) use_link(scale_up.down, crossing[kPassedOn]);
   if (!back) copy(outside_out);
   finish(body_.by_sender, outside, 0);
 
   use_link(nic.down, outside_in);
-  if (out(kLeafIn, kLeafOut) > 0) use_cut(network_.downlinks(leaf), out(kLeafIn, kLeafOut));
+  if (out(kLeafIn, kLeafOut) > 0) {
+    use_cut(network_.downlinks(leaf), out(kLeafIn, kLeafOut),
+            crowding_down_[static_cast<std::size_t>(leaf)]);
+  }
   if (!back) use_link(scale_up.up, crossing[kPassedOn]);
   if (back) copy(outside_in);
   finish(body_.by_receiver, outside, 0);
@@ -189,6 +221,7 @@ void make_port_body(const Exchange& exchange, const PortCopies& copies, const St
     ports.holds.push_back({2 * endpoint + (back ? 0 : 1), each.rank});
   }
   PortWriter writer(exchange, cost, network, plan, ports);
+  writer.find_crowding();
   for (std::size_t r = 0; r < ranks; ++r) {
     const RankCopies own = copies_of(copies, r);
     body.startup.push_back(startup_of_rank(exchange, cost, copies.nodes, own, body));

@@ -5,7 +5,7 @@
 namespace sim {
 
 PortNetwork::PortNetwork(const PortLevels& levels, ClusterNetwork& network, FluidNetwork& fluid)
-    : levels_(levels), network_(network) {
+    : levels_(levels), network_(network), uplink_hash_(network.cluster()) {
   const std::vector<Link>& links = network.cluster().links;
   for (const PortLevels::Leaf& leaf : levels.leaves) {
     const auto add = [&](const std::vector<LinkId>& side, const char* what) {

@@ -7,6 +7,7 @@
 
 #include "sim/policies/collectives/cluster_network.h"
 #include "sim/policies/collectives/ports_levels.h"
+#include "sim/policies/collectives/ports_uplinks.h"
 
 namespace sim {
 
@@ -28,6 +29,8 @@ class PortNetwork {
   Cut& downlinks(int leaf) { return cuts_[2 * static_cast<std::size_t>(leaf) + 1]; }
   std::vector<Cut>& cuts() { return cuts_; }
 
+  UplinkHash& uplink_hash() { return uplink_hash_; }
+
   // Latency of a path between two GPUs this far apart; the longest when links of one level differ.
   Duration latency(PortDistance distance) const {
     return latency_[static_cast<std::size_t>(distance)];
@@ -38,6 +41,7 @@ class PortNetwork {
 
   const PortLevels& levels_;
   ClusterNetwork& network_;
+  UplinkHash uplink_hash_;
   std::vector<Cut> cuts_;  // leaf l: up 2l, down 2l + 1
   Duration latency_[4] = {};
 };
