@@ -27,8 +27,7 @@ std::vector<std::string> keys_without_effect(const Scenario& scenario) {
   };
   if (routed_blocks(scenario.model).empty()) {
     for (const char* section :
-         {"routing", "placement", "communication", "network", "parallel.ep",
-          "parallel.edp"}) {
+         {"routing", "placement", "communication", "network", "parallel.ep", "parallel.edp"}) {
       no_effect(section, "the model has no routed experts");
     }
     return warnings;

@@ -232,8 +232,8 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
       const double busy = network.fluid().busy_seconds(cut.resource);
       if (cut.payload > 0) {
         network_bound = std::max(network_bound, cut.payload / cut.capacity.count());
-        batch.links.push_back(link_record(cut.name, cut.payload, cut.capacity, busy,
-                                          cut_busy_before_[c], step_s));
+        batch.links.push_back(
+            link_record(cut.name, cut.payload, cut.capacity, busy, cut_busy_before_[c], step_s));
       }
       cut_busy_before_[c] = busy;
       cut.payload = 0;

@@ -65,11 +65,12 @@ void check_exchange_size(const NetworkChoice& choice, int ranks, std::int64_t sl
   constexpr std::int64_t kMostCells = std::int64_t{1} << 28;  // 2 GiB of counts
   constexpr int kMostRanksOfFlows = 2048;                     // 4 million transfers, 0.4 GB
   if (choice.fidelity == Fidelity::kFlows && ranks > kMostRanksOfFlows) {
-    mistakes.add(place,
-                 fmt::format("fidelity 'flows' moves a transfer for each of {} x {} pairs of ranks; "
-                             "the most is {} ranks",
-                             ranks, ranks, kMostRanksOfFlows),
-                 choice.why.empty() ? "use 'fidelity: ports', or a smaller ep" : choice.why);
+    mistakes.add(
+        place,
+        fmt::format("fidelity 'flows' moves a transfer for each of {} x {} pairs of ranks; "
+                    "the most is {} ranks",
+                    ranks, ranks, kMostRanksOfFlows),
+        choice.why.empty() ? "use 'fidelity: ports', or a smaller ep" : choice.why);
   }
   if (ranks > kMostCells / slots) {
     mistakes.add(place,

@@ -21,8 +21,8 @@ struct NetworkChoice {
   std::string why;  // of auto, for people: "auto: 256 ranks exchange, more than 128"
 };
 
-// The largest expert-parallel group that `auto` runs as flows: one skewed exchange of 128 ranks costs
-// about 0.2 s of CPU, and twice the ranks cost 16 times that.
+// The largest expert-parallel group that `auto` runs as flows: one skewed exchange of 128 ranks
+// costs about 0.2 s of CPU, and twice the ranks cost 16 times that.
 inline constexpr int kMostRanksOfAutoFlows = 128;
 
 // Reads `network` of the scenario.

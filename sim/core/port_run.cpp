@@ -16,7 +16,7 @@ constexpr int kClasses = PortRun::kSizeClasses;
 constexpr double kClassEnds[] = {0.4, 0.6, 0.8, 1.0, 1.2, 1.45, 1.8};
 static_assert(std::size(kClassEnds) + 1 == kClasses);
 // Classes that are through within this share of a port's bytes are through together.
-constexpr double kSameMoment = 1.0 / 16;
+constexpr double kSameMoment = 1.0 / 64;
 
 std::size_t send_of(std::int32_t endpoint) { return 2 * static_cast<std::size_t>(endpoint); }
 std::size_t receive_of(std::int32_t endpoint) { return send_of(endpoint) + 1; }

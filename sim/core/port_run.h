@@ -59,7 +59,7 @@ class PortRun {
     std::int64_t done = 0;
     std::int64_t flying = 0;
     std::int32_t initiator = -1;
-    bool supplied = false;  // in supplied_
+    bool supplied = false;                        // in supplied_
     std::int32_t size_class = 0;                  // the first one that is not through
     std::uint32_t largest[kSizeClasses] = {};     // pair of a class, units
     float active[kSizeClasses + 1] = {};          // share of the pairs in this class and above

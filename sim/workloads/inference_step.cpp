@@ -284,8 +284,7 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
       count_port_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k,
                         *port_form(setup_.exchange->name), data->port_copies);
     } else {
-      count_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k,
-                   data->copies);
+      count_copies(group_routing_, assignment_, placement, data->node_of_rank, top_k, data->copies);
     }
     const std::vector<std::int64_t> of_group = assignment_.rows_per_rank(placement.slots_per_rank);
     rank_rows.insert(rank_rows.end(), of_group.begin(), of_group.end());

@@ -93,8 +93,8 @@ Result run(const std::vector<double>& arrivals_us, const std::vector<Give>& give
 }
 
 TEST(PortRun, AReceiveRunsNoFurtherThanTheBytesWhoseSendersHaveStarted) {
-  // Part 2 gets 4 us from part 0 at once and 2 us from part 1, which comes at 10 us: it idles from 4
-  // to 10 and ends at 12. Part 0 is done when its bytes are, part 1 with its own.
+  // Part 2 gets 4 us from part 0 at once and 2 us from part 1, which comes at 10 us: it idles from
+  // 4 to 10 and ends at 12. Part 0 is done when its bytes are, part 1 with its own.
   const Result result = run({0, 10, 0}, {{0, 2, 4}, {1, 2, 2}}, StartRule::kOneSided);
   EXPECT_NEAR(result.ends_us[2], 12, 1e-3);
   EXPECT_NEAR(result.ends_us[1], 12, 1e-3);

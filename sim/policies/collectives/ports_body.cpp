@@ -68,7 +68,7 @@ class PortWriter {
   PortBody& body_;
   WireEfficiency efficiency_;
   std::vector<double> crowding_up_, crowding_down_;  // by leaf
-  std::vector<ResourceUse> loads_;  // of the port at hand, bytes in all
+  std::vector<ResourceUse> loads_;                   // of the port at hand, bytes in all
 };
 
 void PortWriter::use_link(LinkId id, std::int64_t copies) {

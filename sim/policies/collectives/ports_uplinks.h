@@ -1,8 +1,8 @@
 // How unevenly hashing loads the uplinks of a leaf.
 //
-// A cut takes parallel links as one, as if every flow were spread over all of them. Static ECMP puts
-// a pair of ranks on one; the links are done when the fullest is. So a cut's bytes count as if every
-// link carried as much as the fullest one of this exchange does.
+// A cut takes parallel links as one, as if every flow were spread over all of them. Static ECMP
+// puts a pair of ranks on one; the links are done when the fullest is. So a cut's bytes count as if
+// every link carried as much as the fullest one of this exchange does.
 #pragma once
 
 #include <cstdint>
