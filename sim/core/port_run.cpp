@@ -138,6 +138,10 @@ void PortRun::reach(std::int32_t p) {
     served_.push_back({p, p});
     return;
   }
+  // One-sided, a part that sends nothing has nothing to open; it may even be done before.
+  const std::size_t first = 4 * static_cast<std::size_t>(p);
+  const bool sends = ports_[first].total > 0 || ports_[first + 2].total > 0;
+  if (start_ == StartRule::kOneSided && !sends) return;
   const Duration latency = body_.latency[static_cast<std::size_t>(p)];
   if (latency > Duration(0)) {
     loop_.after(latency, [this, p] { open(p); });

@@ -30,7 +30,7 @@ struct Result {
   double bound_us = 0;
 };
 Result run(const std::vector<double>& arrivals_us, const std::vector<Give>& gives, StartRule start,
-           const std::vector<double>& speeds = {}) {
+           const std::vector<double>& speeds = {}, double latency_us = 0) {
   const std::size_t n = arrivals_us.size();
   EventLoop loop;
   Ends ends;
@@ -57,7 +57,7 @@ Result run(const std::vector<double>& arrivals_us, const std::vector<Give>& give
     body.startup.assign(n, Duration(0));
     PortBody& ports = body.ports.emplace();
     ports.unit = Bytes(kUnit);
-    ports.latency.assign(n, Duration(0));
+    ports.latency.assign(n, duration_from_seconds(latency_us * 1e-6));
     ports.by_sender.begin.push_back(0);
     for (std::size_t p = 0; p < n; ++p) {
       ports.by_sender.begin.push_back(ports.by_sender.begin.back());  // nothing inside a domain
@@ -131,6 +131,13 @@ TEST(PortRun, ASlowReceiverHoldsItsSendersOnlyAsLongAsTheirOwnBytesTake) {
 TEST(PortRun, APartWithNothingToSendOrReceiveEndsWhenItIsReached) {
   const Result result = run({0, 0, 3}, {{0, 1, 5}}, StartRule::kOneSided);
   EXPECT_NEAR(result.ends_us[2], 3, 1e-6);
+}
+
+// The last part comes when all is there: it ends at once, its latency is that of what it would send.
+TEST(PortRun, AReceiverThatComesLateAndSendsNothingEndsAsItComes) {
+  const Result result = run({0, 10}, {{0, 1, 4}}, StartRule::kOneSided, {}, 5);
+  EXPECT_NEAR(result.ends_us[0], 9, 1e-3);
+  EXPECT_NEAR(result.ends_us[1], 10, 1e-3);
 }
 
 TEST(PortRun, TransposingTwiceGivesThePairsBack) {
