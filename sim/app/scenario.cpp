@@ -396,8 +396,9 @@ void ScenarioReader::cross_check() {
   if (routing == nullptr) return;
   if (cluster_read_) {
     const Place place = root_.has("network") ? root_.place_of("network") : root_.place();
-    scenario_.network = choose_fidelity(scenario_.network.wish, scenario_.cluster,
-                                        *scenario_.exchange, layout.ep, place, mistakes_);
+    scenario_.network =
+        choose_fidelity(scenario_.network.wish, scenario_.cluster, *scenario_.exchange,
+                        !scenario_.disturbances.empty(), layout.ep, place, mistakes_);
     const std::int64_t copies = routing->experts + scenario_.placement.redundant_experts;
     const std::int64_t slots = (copies + layout.ep - 1) / layout.ep * layout.ep;
     check_exchange_size(scenario_.network, layout.ep, slots, place, mistakes_);

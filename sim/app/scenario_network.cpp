@@ -11,7 +11,9 @@ namespace sim {
 namespace {
 
 // "" when ports can be.
-std::string why_no_ports(const Cluster& cluster, const ExchangeAlgorithm& exchange) {
+std::string why_no_ports(const Cluster& cluster, const ExchangeAlgorithm& exchange,
+                         bool disturbed) {
+  if (disturbed) return "links are disturbed one by one, and ports know cuts of several links";
   if (!port_form(exchange.name)) {
     return fmt::format(
         "'{}' moves its bytes in stages or ways of their own, which ports do not follow; defined "
@@ -36,8 +38,8 @@ FidelityWish read_network(YamlMap& root, Mistakes& mistakes) {
 }
 
 NetworkChoice choose_fidelity(FidelityWish wish, const Cluster& cluster,
-                              const ExchangeAlgorithm& exchange, int ranks, const Place& place,
-                              Mistakes& mistakes) {
+                              const ExchangeAlgorithm& exchange, bool disturbed, int ranks,
+                              const Place& place, Mistakes& mistakes) {
   NetworkChoice choice;
   choice.wish = wish;
   if (wish == FidelityWish::kFlows) return choice;
@@ -46,7 +48,7 @@ NetworkChoice choose_fidelity(FidelityWish wish, const Cluster& cluster,
     choice.why = fmt::format("auto: at most {} ranks exchange", kMostRanksOfAutoFlows);
     return choice;
   }
-  const std::string why_not = why_no_ports(cluster, exchange);
+  const std::string why_not = why_no_ports(cluster, exchange, disturbed);
   if (wish == FidelityWish::kPorts) {
     if (!why_not.empty())
       mistakes.add(place, "fidelity 'ports' cannot be: " + why_not, "use 'fidelity: flows'");

@@ -28,10 +28,11 @@ inline constexpr int kMostRanksOfAutoFlows = 128;
 // Reads `network` of the scenario.
 FidelityWish read_network(YamlMap& root, Mistakes& mistakes);
 
-// What the wish comes to. A wish for ports that cannot be is a mistake that says why.
+// What the wish comes to. A wish for ports that cannot be is a mistake that says why. `disturbed`:
+// links change while it runs.
 NetworkChoice choose_fidelity(FidelityWish wish, const Cluster& cluster,
-                              const ExchangeAlgorithm& exchange, int ranks, const Place& place,
-                              Mistakes& mistakes);
+                              const ExchangeAlgorithm& exchange, bool disturbed, int ranks,
+                              const Place& place, Mistakes& mistakes);
 
 // Refuses tables of ranks that would not fit memory, before they are made.
 void check_exchange_size(const NetworkChoice& choice, int ranks, std::int64_t slots,

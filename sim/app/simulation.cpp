@@ -235,8 +235,8 @@ RunOutcome Simulation::run() {
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
   const auto on_step = [&](const StepResult& result) {
-    StepBatch batch = recorder_.take_step(
-        result, network_, disturbances_, port_network_ ? &*port_network_ : nullptr, peak);
+    StepBatch batch = recorder_.take_step(result, network_, disturbances_,
+                                          port_network_ ? &*port_network_ : nullptr, peak);
     if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
     if (store_) store_->add(batch);
     if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);
