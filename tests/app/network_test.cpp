@@ -32,10 +32,11 @@ TEST_F(Network, PortsAreRefusedWithTheReason) {
       "scenario.yaml:5:10: fidelity 'ports' cannot be: cluster 'pcie-box' has no levels (GPU, "
       "scale-up domain, leaf, spine): the switches that GPUs hang on are not all joined by the "
       "same "
-      "spines (node0/pcie0); use 'fidelity: flows'\n");
+      "spines (node1/pcie0); use 'fidelity: flows'\n");
   EXPECT_EQ(refused_scenario(kTiny + "cluster: {use: hgx-h100, nodes: 1}\n"
                                      "network: {fidelity: packets}\n"),
-            "scenario.yaml:5:21: 'packets' is not a 'fidelity' of network; possible: auto, flows, "
+            "scenario.yaml:5:21: 'packets' is not a possible 'fidelity' of network; possible: "
+            "auto, flows, "
             "ports\n");
 }
 

@@ -133,7 +133,8 @@ TEST(PortRun, APartWithNothingToSendOrReceiveEndsWhenItIsReached) {
   EXPECT_NEAR(result.ends_us[2], 3, 1e-6);
 }
 
-// The last part comes when all is there: it ends at once, its latency is that of what it would send.
+// The last part comes when all is there: it ends at once, its latency is that of what it would
+// send.
 TEST(PortRun, AReceiverThatComesLateAndSendsNothingEndsAsItComes) {
   const Result result = run({0, 10}, {{0, 1, 4}}, StartRule::kOneSided, {}, 5);
   EXPECT_NEAR(result.ends_us[0], 9, 1e-3);

@@ -37,7 +37,7 @@ TEST(PortLevels, AreRefusedWithTheLinkThatDoesNotFit) {
                       "pcie: {bandwidth: 50 GB/s, latency: 1 us}, "
                       "host_link: {bandwidth: 50 GB/s, latency: 1 us}, "
                       "nic: {bandwidth: 50 GB/s, latency: 1 us}}"),
-            "the switches that GPUs hang on are not all joined by the same spines (node0/pcie0)");
+            "the switches that GPUs hang on are not all joined by the same spines (node1/pcie0)");
   EXPECT_EQ(reason_of("{generator: custom, nodes: [{name: a, device: h100-sxm, gpus: 2}], "
                       "links: [{from: a/gpu0, to: a/gpu1, bandwidth: 1 GB/s}]}"),
             "a/gpu0 is joined to a/gpu1 without a switch");

@@ -39,6 +39,7 @@ TEST(Limits, APermutationOfRanksChangesNothing) {
     const int per_rank = testing::drawn(random, 1, 3);
     testing::RandomScenario drawn(seed);
     testing::TinyScenario& scenario = drawn.scenario;
+    if (scenario.algorithm == "pipe-a2a") continue;  // a rank talks to its neighbours first
     scenario.parallel = {};
     scenario.cluster = testing::rail_cluster(1, ranks, drawn.ports);
     const int top_k = testing::drawn(random, 1, std::min(2, ranks * per_rank));

@@ -51,7 +51,7 @@ for case in "${cases[@]}"; do
     theirs=$(for option in "" network/optim:Full; do
       "$driver" "$folder/s.txt" "$folder/theirs" $option 2>/dev/null | sed -n 's/.*sim_cpu_s=\([0-9.e+-]*\).*/\1/p'
     done | smallest)
-    ratio=$(awk -v a="$theirs" -v b="$ours" 'BEGIN { printf "%.0f", b > 0 ? a / b : 0 }')
+    ratio=$(awk -v a="$theirs" -v b="$ours" 'BEGIN { printf "%.0f", (b > 0 ? a / b : 0) }')
     worst=$(paste -d ' ' "$folder/ours" "$folder/theirs" |
       awk '{ d = ($2 - $4) / $4; if (d < 0) d = -d; if (d > w) w = d } END { printf "%.1e", w }')
   fi
