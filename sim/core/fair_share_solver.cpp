@@ -180,11 +180,14 @@ void FairShareSolver::refresh_finishes(double now) {
   touched_.clear();
 }
 
-double FairShareSolver::take_finished(double until, std::vector<FlowIndex>& finished) {
+double FairShareSolver::take_finished(double until, double window, std::vector<FlowIndex>& finished,
+                                      std::vector<double>* ends) {
   const double first = next_finish();
   SIM_CHECK(first <= until, "a transfer is taken only when it has ended");
-  const double batch_end = std::min(until, first + kSimultaneousPs + first * kSimultaneous);
+  const double batch_end =
+      std::min(until, first + kSimultaneousPs + first * (kSimultaneous + window));
   double time = first;
+  double last = first;
   while (next_finish() <= batch_end) {
     const std::int32_t r = next_.lowest();
     time = next_.lowest_key();
@@ -201,11 +204,18 @@ double FairShareSolver::take_finished(double until, std::vector<FlowIndex>& fini
       heap.pop_back();
       if (!live) continue;
       finished.push_back(finish.flow);
-      remove(finish.flow, time);
+      double end = time;
+      if (window > 0) {
+        const Resource& holder = resource(r);
+        end = holder.clock_time + std::max(0.0, finish.tag - holder.clock) / share(r).level;
+      }
+      if (ends != nullptr) ends->push_back(end);
+      last = std::max(last, end);
+      remove(finish.flow, end);
     }
     touch(r);
   }
-  return time;
+  return last;
 }
 
 void FairShareSolver::remove(FlowIndex f, double now) {

@@ -68,7 +68,14 @@ class FairShareSolver {
   // Removes every transfer that ends at or before `until` within one batch of simultaneous ends,
   // appends them to `finished`, and returns the time of the batch. REQUIRES: next_finish() <=
   // until.
-  double take_finished(double until, std::vector<FlowIndex>& finished);
+  double take_finished(double until, std::vector<FlowIndex>& finished) {
+    return take_finished(until, 0, finished, nullptr);
+  }
+  // The same for every transfer that ends within `window` of the first end, relative to its time:
+  // approximate, for each of them runs to its end, appended to `ends`, at the present levels, and
+  // what it frees is shared out only afterwards. The result is the last of these ends; 0: exact.
+  double take_finished(double until, double window, std::vector<FlowIndex>& finished,
+                       std::vector<double>* ends);
 
   double rate(FlowIndex flow) const;  // bytes/ps; REQUIRES: settled
   double remaining(FlowIndex flow, double now);

@@ -145,6 +145,34 @@ TEST(OneSolve, EqualSizesOfAnyPatternNeedNoEvents) {
   }
 }
 
+// 100 and 101 GB leave over one link: the first ends after 200 s, the second 1 s later. With a
+// window of 5 % the second runs to its end at half the rate, 202 s; 0.1 % is too short for that.
+TEST(Window, SettlesEndsTogetherThatAreNear) {
+  const FlowSet set = exchange({{0, 100e9, 101e9}, {0, 0, 0}, {0, 0, 0}});
+  EXPECT_EQ(solve_flows_by_events(set).finish_s[1], 201);
+  EXPECT_EQ(solve_flows_by_events(set, 0.05).finish_s[0], 200);
+  EXPECT_NEAR(solve_flows_by_events(set, 0.05).finish_s[1], 202, 1e-6);
+  EXPECT_NEAR(solve_flows_by_events(set, 0.001).finish_s[1], 201, 1e-6);
+}
+
+// What is freed is shared out late, never early: no end lies much before the exact one, and the
+// error is of the window's order (all ends begin at zero here).
+TEST(Window, ErrorIsOfItsOrder) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    RandomStream random(seed, "window");
+    std::vector<std::vector<double>> sizes(16, std::vector<double>(16, 0));
+    for (auto& row : sizes) {
+      for (double& bytes : row) bytes = std::floor(1e6 * (1 + 9 * random.uniform()));
+    }
+    const FlowSet set = exchange(sizes);
+    const FlowTimes exact = solve_flows_by_events(set);
+    const FlowTimes near = solve_flows_by_events(set, 0.01);
+    EXPECT_GE(near.makespan_s, makespan_lower_bound_s(set) * (1 - 1e-12));
+    for (std::size_t f = 0; f < exact.finish_s.size(); ++f)
+      EXPECT_NEAR(near.finish_s[f] / exact.finish_s[f], 1, 0.05) << seed;
+  }
+}
+
 TEST(OneSolve, IsRefusedWhenAnEndWouldChangeARate) {
   EXPECT_TRUE(solve_once(exchange({{0, 5}, {0, 0}})).has_value());
   EXPECT_FALSE(solve_once(exchange({{0, 5, 6}, {0, 0, 0}, {0, 0, 0}})).has_value());

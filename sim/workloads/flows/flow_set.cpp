@@ -73,7 +73,7 @@ FlowTimes solve_flows(const FlowSet& set) {
   return solve_flows_by_events(set);
 }
 
-FlowTimes solve_flows_by_events(const FlowSet& set) {
+FlowTimes solve_flows_by_events(const FlowSet& set, double window) {
   FlowTimes times;
   times.finish_s.resize(set.flows.size());
   std::vector<double>& begin = times.finish_s;  // until a flow ends
@@ -86,6 +86,7 @@ FlowTimes solve_flows_by_events(const FlowSet& set) {
   for (const double capacity : set.capacities) solver.add_resource(capacity / kPsPerSecond);
   std::vector<std::uint32_t> flow_of;  // per index of the solver
   std::vector<FairShareSolver::FlowIndex> finished;
+  std::vector<double> ends;
   std::vector<ResourceUse> uses;
   const auto add = [&](std::uint32_t f, double now) {
     const Flow& flow = set.flows[f];
@@ -111,9 +112,13 @@ FlowTimes solve_flows_by_events(const FlowSet& set) {
     }
     if (end <= start) {
       finished.clear();
-      now = solver.take_finished(start, finished);
-      for (const FairShareSolver::FlowIndex index : finished)
-        times.finish_s[flow_of[static_cast<std::size_t>(index)]] = epoch_s + now / kPsPerSecond;
+      ends.clear();
+      now = solver.take_finished(start, window, finished, &ends);
+      for (std::size_t i = 0; i < finished.size(); ++i) {
+        const double at = window > 0 ? ends[i] : now;
+        times.finish_s[flow_of[static_cast<std::size_t>(finished[i])]] =
+            epoch_s + at / kPsPerSecond;
+      }
     }
     for (; next < order.size() && offset_ps(order[next]) <= now; ++next) add(order[next], now);
     solver.settle(now);
