@@ -207,19 +207,13 @@ std::vector<TableAccuracy> measure_accuracy(const Catalog& catalog, const std::s
     });
     if (!found) read_measured(name, data_folder);  // throws: no such table
   }
-  std::map<std::string, int> most_nodes;
-  for (const TableAccuracy& table : tables) {
-    for (const PredictedRow& each : table.predicted) {
-      int& nodes = most_nodes[each.row.cluster];
-      nodes = std::max(nodes, each.row.nodes);
-    }
-  }
-  std::map<std::string, std::unique_ptr<Machine>> machines;
+  // As large as what was measured: idle nodes would move the leaves that its transfers cross.
+  std::map<std::pair<std::string, int>, std::unique_ptr<Machine>> machines;
   for (TableAccuracy& table : tables) {
     for (PredictedRow& each : table.predicted) {
       const std::string& name = each.row.cluster;
-      std::unique_ptr<Machine>& machine = machines[name];
-      if (machine == nullptr) machine = std::make_unique<Machine>(catalog, name, most_nodes[name]);
+      std::unique_ptr<Machine>& machine = machines[{name, each.row.nodes}];
+      if (machine == nullptr) machine = std::make_unique<Machine>(catalog, name, each.row.nodes);
       if (each.row.tokens > 0) {
         predict_exchange(machine->predictor, each);
       } else {

@@ -182,6 +182,19 @@ void check_groups_of_tensors(const CollectiveArguments& arguments, int ranks, in
                                          *arguments.tensor_parallel, ranks / nodes));
 }
 
+// Only a switch that is known to sum does: the cluster has constants of it.
+void check_in_switch(const CollectiveArguments& arguments, const Cluster& cluster) {
+  if (arguments.algorithm != "nccl-nvls") return;
+  for (const CollectiveConstants& entry : cluster.collectives) {
+    if (entry.algorithm == arguments.algorithm && entry.operation == arguments.operation) return;
+  }
+  throw Error(Place{"--algorithm"},
+              fmt::format("'{}' has no constants of {} in the switch (nccl-nvls), so its switches "
+                          "are not known to do that",
+                          cluster.name, arguments.operation),
+              "take nccl-ring");
+}
+
 // The library must be one whose constants of this algorithm the cluster has.
 void check_library(const CollectiveArguments& arguments, const Cluster& cluster) {
   if (arguments.library.empty()) return;
@@ -220,6 +233,7 @@ void check_on_cluster(const CollectiveArguments& arguments, const Cluster& clust
   check_sms(arguments, own_sms(arguments), types);
   check_groups_of_tensors(arguments, ranks, nodes);
   check_library(arguments, cluster);
+  check_in_switch(arguments, cluster);
 }
 
 void check_expert_groups(const CollectiveArguments& arguments, const GroupLimit& limit) {

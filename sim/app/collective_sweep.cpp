@@ -136,6 +136,10 @@ CollectiveSweep run_collective_sweep(const CollectiveArguments& arguments, const
   sweep.exchange = is_exchange(arguments.operation);
   sweep.dtype = checked.dtype;
   sweep.nodes = static_cast<int>(arguments.nodes);
+  for (const std::string& set : arguments.set) {
+    if (!set.starts_with("nodes=")) continue;
+    throw Error(Place{"--set nodes"}, "the cluster is as large as what takes part", "use --nodes");
+  }
   const Cluster cluster = choose_cluster(catalog, arguments.cluster, arguments.set, sweep.nodes);
   sweep.cluster = cluster.name;
   sweep.fidelity = arguments.fidelity;

@@ -10,7 +10,7 @@ namespace {
 // NVIDIA device ids as in the public PCI id database (pci-ids.ucw.cz).
 constexpr KnownGpu kGpus[] = {
     {0x20b0, "A100-SXM4-40GB", ""},   {0x20b2, "A100-SXM4-80GB", "a100-sxm-80gb"},
-    {0x20b5, "A100 80GB PCIe", ""},   {0x2204, "GeForce RTX 3090", ""},
+    {0x20b5, "A100 80GB PCIe", ""},   {0x2204, "GeForce RTX 3090", "rtx-3090"},
     {0x2230, "RTX A6000", ""},        {0x2324, "H800", "h800-sxm"},
     {0x2329, "H20", "h20"},           {0x2330, "H100 SXM5", "h100-sxm"},
     {0x2335, "H200 SXM", "h200-sxm"}, {0x2684, "GeForce RTX 4090", "rtx-4090"},

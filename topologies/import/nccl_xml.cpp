@@ -278,10 +278,10 @@ void NcclReader::choose_device() {
         find_gpu(static_cast<std::uint32_t>(std::strtoul(id.c_str(), nullptr, 16)));
     if (known == nullptr || known->device.empty()) {
       mistake(*gpu.pci,
-              known == nullptr ? id.empty() ? "the file does not say which GPU this is"
-                                            : "the GPU of PCI id " + id + " is not known"
-                               : "this is an " + std::string(known->name) +
-                                     ", which models/devices does not have",
+              known == nullptr
+                  ? id.empty() ? "the file does not say which GPU this is"
+                               : "the GPU of PCI id " + id + " is not known"
+                  : "this is " + std::string(known->name) + ", which models/devices does not have",
               "give --device; " + suggest("", request_.known_devices));
       return;
     }

@@ -51,7 +51,8 @@ void attach_collective(CLI::App& app) {
                       "a token's experts are in at most so many groups of experts");
   command->add_option("--groups", a->groups, "groups of experts (default: one per node)");
   command->add_option("--zipf", a->zipf, "exponent of the experts' popularity (default: uniform)");
-  command->add_option("--seed", a->seed, "of the tokens' choices (default: 1)");
+  command->add_option("--seed", a->seed, "of the tokens' choices (default: 1)")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--detail", *detail, "also where the time goes, and the busiest link");
   command->add_flag("--json", *json, "the rows as JSON");
   command->callback([a, json, detail] {

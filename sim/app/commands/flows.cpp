@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <array>
+#include <cmath>
 #include <ctime>
 #include <filesystem>
 #include <iostream>
@@ -63,6 +64,10 @@ void solve(const FlowSet& set, double window, double started_cpu_s, Outcome& out
   outcome.read_cpu_s = cpu_seconds() - started_cpu_s;
   outcome.window = window;
   outcome.times = window > 0 ? solve_flows_by_events(set, window) : solve_flows(set);
+  if (!std::isfinite(outcome.times.makespan_s)) {
+    throw Error("a flow takes longer than can be told",
+                "are the capacities in bytes per second, and starts and latencies in seconds?");
+  }
   outcome.solve_cpu_s = cpu_seconds() - started_cpu_s - outcome.read_cpu_s;
   outcome.lower_bound_s = makespan_lower_bound_s(set);
 }

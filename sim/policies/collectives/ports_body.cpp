@@ -36,7 +36,7 @@ RankCopies copies_of(const PortCopies& copies, std::size_t rank) {
 class PortWriter {
  public:
   PortWriter(const Exchange& exchange, const StartupCost& cost, PortNetwork& network,
-             const PortPlan& plan, PortBody& body)
+             const PortPlan& plan, const PortCopies& copies, PortBody& body)
       : exchange_(exchange), network_(network), plan_(plan), body_(body) {
     const double slower =
         cost.rate_exponent == 0
@@ -44,6 +44,10 @@ class PortWriter {
             : std::pow(static_cast<double>(exchange.ranks.size()) / 8.0, cost.rate_exponent);
     efficiency_ = {cost.nic_efficiency / slower, cost.nvlink_efficiency / slower,
                    cost.pcie_efficiency / slower};
+    if (!cost.copy_per_sm) return;
+    double tokens = 0;
+    for (const std::int64_t of_rank : copies.tokens) tokens += static_cast<double>(of_rank);
+    mean_tokens_ = tokens / static_cast<double>(std::max<std::size_t>(1, copies.tokens.size()));
   }
 
   // Before the ranks: how full the hash makes the fullest uplinks and downlinks of each leaf.
@@ -67,6 +71,7 @@ class PortWriter {
   const PortPlan& plan_;
   PortBody& body_;
   WireEfficiency efficiency_;
+  double mean_tokens_ = 0;  // of a rank, where SMs copy: all get on in proportion to their copies
   std::vector<double> crowding_up_, crowding_down_;  // by leaf
   std::vector<ResourceUse> loads_;                   // of the port at hand, bytes in all
 };
@@ -118,7 +123,7 @@ void PortWriter::finish(const PortPairs& pairs, std::size_t endpoint, std::int64
   }
   PortBody::Port port;
   port.bytes = exchange_.bytes_per_copy * units;
-  port.flows = flows;
+  port.flows = mean_tokens_ > 0 ? static_cast<double>(units) / mean_tokens_ : flows;
   if (units == 0) loads_.clear();
   ClusterNetwork::merge(loads_);
   port.uses_begin = static_cast<std::uint32_t>(body_.uses.size());
@@ -220,7 +225,7 @@ void make_port_body(const Exchange& exchange, const PortCopies& copies, const St
     const auto endpoint = static_cast<std::uint32_t>(each.relay_endpoint);
     ports.holds.push_back({2 * endpoint + (back ? 0 : 1), each.rank});
   }
-  PortWriter writer(exchange, cost, network, plan, ports);
+  PortWriter writer(exchange, cost, network, plan, copies, ports);
   writer.find_crowding();
   for (std::size_t r = 0; r < ranks; ++r) {
     const RankCopies own = copies_of(copies, r);
