@@ -39,7 +39,8 @@ void check_pairs(std::size_t ranks) {
   if (ranks <= kMostPairs / ranks) return;
   throw Error(
       fmt::format("{} ranks that all send to each other are {} transfers", ranks, ranks * ranks),
-      fmt::format("at most {} fit in memory; --fidelity ports has none of them", kMostPairs));
+      fmt::format("at most {} fit in memory; dispatch and combine can run with --fidelity ports",
+                  kMostPairs));
 }
 
 // Whether an exchange algorithm moves any bytes, or token copies with a layout of their own.

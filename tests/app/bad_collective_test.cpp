@@ -92,11 +92,16 @@ TEST_F(BadCollective, Ranks) {
             "--ranks: 15 ranks do not divide over 2 nodes of 'hgx-h100'; the same number runs on "
             "each node: a multiple of 2\n");
   EXPECT_EQ(bytes("--bytes 8 --nodes 2 --set nodes=1"),
-            "--nodes: --set nodes makes a cluster of 1, and 2 are asked for\n");
+            "--set nodes: the cluster is as large as what takes part; use --nodes\n");
   EXPECT_EQ(bytes("--bytes 8 --nodes 300"),
             "--algorithm: 2400 ranks that all send to each other are 5760000 transfers; at most "
-            "4194304 fit in "
-            "memory\n");
+            "4194304 fit in memory; dispatch and combine can run with --fidelity ports\n");
+}
+
+TEST_F(BadCollective, SwitchesThatAreNotKnownToSum) {
+  EXPECT_EQ(refused_words("hgx-a100 --op all-reduce --algorithm nccl-nvls --bytes 8"),
+            "--algorithm: 'hgx-a100' has no constants of all-reduce in the switch (nccl-nvls), so "
+            "its switches are not known to do that; take nccl-ring\n");
 }
 
 TEST_F(BadCollective, Fidelity) {

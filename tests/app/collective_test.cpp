@@ -75,6 +75,9 @@ class CollectiveCommand : public ::testing::Test {
       if (result.exit_code == 0) return json::parse(result.out);
       EXPECT_EQ(result.err.rfind("--algorithm: ", 0), 0U) << result.err;
     }
+    // Only switches with constants are known to sum.
+    if (algorithm == "nccl-nvls" && (cluster == "tiny.yaml" || op != "all-reduce"))
+      return json::array();
     ADD_FAILURE() << op << " by " << algorithm << " serves nobody";
     return json::array();
   }
@@ -186,6 +189,7 @@ TEST_F(CollectiveCommand, EveryRowHasTheColumnsThatToolsRead) {
       const bool tokens = op == "dispatch" || op == "combine";
       const json all = served("tiny.yaml", op, algorithm,
                               tokens ? kFourTokens : std::vector<std::string>{"--bytes", "1M,64M"});
+      if (algorithm == "nccl-nvls" && all.empty()) continue;
       ASSERT_EQ(all.size(), tokens ? 1U : 2U) << op << " " << algorithm;
       for (const json& row : all) {
         EXPECT_EQ(row["op"], op);
@@ -243,7 +247,9 @@ TEST_F(CollectiveCommand, NothingBeatsTheCutBetweenTheNodes) {
       {"send-receive", bytes}};       // of the last rank of the node
   for (const auto& [op, out] : leaves_a_node) {
     for (const std::string& algorithm : sweep_algorithms(op)) {
-      const json row = served("tiny.yaml", op, algorithm, {"--bytes", "64 MB"})[0];
+      const json all = served("tiny.yaml", op, algorithm, {"--bytes", "64 MB"});
+      if (all.empty()) continue;
+      const json& row = all[0];
       if (row["nodes"] != 2) continue;
       EXPECT_GE(row["time_s"].get<double>(), out / 20e9 * (1 - 1e-9)) << op << " " << algorithm;
     }

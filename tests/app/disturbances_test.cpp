@@ -135,7 +135,7 @@ TEST_F(Disturbances, MistakesAreNamedAllAtOnce) {
       "scenario.yaml:7:12: no link matches 'node0/gpu3/nvlink'; did you mean "
       "'node0/gpu3/nvlink-up'?\n"
       "scenario.yaml:8:12: no link matches 'x*'; links are called like node0/gpu0/nvlink-up, "
-      "node0/gpu0/nic-up, rail0/leaf0-spine0; `simulate cluster show --json` lists them\n"
+      "node0/gpu0/nic-up, rail0/leaf0-spine; `simulate cluster show --json` lists them\n"
       "scenario.yaml:9:44: 'capacity' is a share of the link's own, from 0 to 1, not 1.5; or a "
       "rate with a unit, like 25 GB/s\n"
       "scenario.yaml:10:44: 'capacity' is neither a share from 0 to 1 nor a rate: 'fast'; like "

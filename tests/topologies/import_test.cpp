@@ -237,7 +237,7 @@ TEST(ImportNccl, FilesThatAreNoTopologySayWhatTheyAre) {
       "GPUs from NICs; this is a skeleton that NCCL fills in on the machine; let it write the "
       "full one with NCCL_TOPO_DUMP_FILE");
   EXPECT_EQ(refusal(request(data("zy-uestc-yccl/topo_l20.xml"))),
-            "topo_l20.xml:5: this is an L20, which models/devices does not have; give --device; "
+            "topo_l20.xml:5: this is L20, which models/devices does not have; give --device; "
             "possible: h100-sxm, h200-sxm, h800-sxm");
 }
 
