@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,9 @@ int main(int argc, char** argv) {
     }
   }
   if (sizes.empty()) sizes = {64, 128, 256};
-  const std::string folder = std::filesystem::temp_directory_path() / "fidelity-routing";
+  const std::string folder =
+      std::filesystem::temp_directory_path() /
+      fmt::format("fidelity-routing-{}", std::random_device()());  // two may run at once
   std::filesystem::create_directories(folder);
   const std::string trace = import_recorded_routing(folder);
   if (trace.empty()) fmt::print(stderr, "rows of recorded routing need MOE_SHARED_DIR\n");
@@ -46,5 +49,6 @@ int main(int argc, char** argv) {
       }
     }
   }
+  std::filesystem::remove_all(folder);
   return 0;
 }
