@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "sim/app/catalog.h"
-#include "topologies/calibration/error_summary.h"
+#include "sim/input/fitting/error_summary.h"
 #include "topologies/calibration/measured_row.h"
 
 namespace sim {

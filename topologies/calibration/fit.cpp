@@ -8,7 +8,7 @@
 #include <set>
 
 #include "sim/core/error.h"
-#include "topologies/calibration/least_squares.h"
+#include "sim/input/fitting/least_squares.h"
 
 namespace sim {
 namespace {
@@ -144,21 +144,6 @@ SplitFit fit_split(const Problem& problem, const std::string& name, const RowFil
   return result;
 }
 
-std::string quantity_text(const FormParameter& parameter, double value) {
-  switch (parameter.kind) {
-    case ParameterKind::kDuration:
-      return fmt::format("{:.4g} us", value * 1e6);
-    case ParameterKind::kBandwidth:
-      return fmt::format("{:.4g} GB/s", value * 1e-9);
-    case ParameterKind::kBytes:
-      return fmt::format("{:.4g} KB", value * 1e-3);
-    case ParameterKind::kShare:
-    case ParameterKind::kNumber:
-      return fmt::format("{:.4g}", value);
-  }
-  return "";
-}
-
 // An entry of the catalog's `communication` holds both directions: the first brings the entry, the
 // second is added to it.
 std::string entry_of_direction(const CalibrationFit& fit, const std::string& direction,
@@ -176,10 +161,6 @@ std::string entry_of_direction(const CalibrationFit& fit, const std::string& dir
 }
 
 }  // namespace
-
-double rounded_value(double value) {
-  return std::strtod(fmt::format("{:.2e}", value).c_str(), nullptr);
-}
 
 FitResult run_fit(const CalibrationSpec& spec, const CalibrationFit& fit,
                   std::span<const MeasuredRow> rows, const MachineRates& rates) {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/input/fitting/error_summary.h"
 #include "topologies/calibration/calibration_spec.h"
-#include "topologies/calibration/error_summary.h"
 
 namespace sim {
 
@@ -41,8 +41,5 @@ FitResult run_fit(const CalibrationSpec& spec, const CalibrationFit& fit,
 // One entry per set as YAML of the catalog: the entry's keys, the values rounded to three digits,
 // label, source and `fitted_to`. `indent` spaces before every line.
 std::string to_catalog_yaml(const CalibrationSpec& spec, const FitResult& result, int indent);
-
-// Three significant digits: what the catalog holds, and what a new fit is compared with.
-double rounded_value(double value);
 
 }  // namespace sim

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sim/input/fitting/fit_parameter.h"
 #include "topologies/calibration/measured_row.h"
 #include "topologies/cluster.h"
 
@@ -27,18 +28,6 @@ struct MachineRates {
 
 // Of the first node of a cluster, all nodes being alike.
 MachineRates rates_of(const Cluster& cluster);
-
-enum class ParameterKind { kDuration, kShare, kBandwidth, kBytes, kNumber };
-
-// Values are seconds, shares, bytes per second, bytes. All are positive: the fit moves logarithms.
-struct FormParameter {
-  std::string_view key;  // of the constants' YAML
-  ParameterKind kind;
-  double start;  // where the search begins, and its bounds
-  double least;
-  double most;
-  double absent;  // value when a specification neither fits nor fixes it
-};
 
 struct FitForm {
   std::string_view name;

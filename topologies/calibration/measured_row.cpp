@@ -42,4 +42,17 @@ MeasuredRow row_of(const MeasuredSource& source, std::int64_t number) {
   return row;
 }
 
+bool decode_like(const MeasuredRow& row) {
+  return row.bytes.count() > 0 ? row.bytes.count() < (8 << 20) : row.tokens <= 256;
+}
+
+ErrorSummary summarise_errors(std::span<const MeasuredRow> rows, std::span<const double> predicted,
+                              const std::vector<bool>& use) {
+  std::vector<PredictionError> errors;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (use[i]) errors.push_back({rows[i].id, predicted[i] / rows[i].time_s - 1});
+  }
+  return summarise_errors(errors);
+}
+
 }  // namespace sim

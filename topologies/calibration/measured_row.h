@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sim/core/units.h"
+#include "sim/input/fitting/error_summary.h"
 
 namespace sim {
 
@@ -62,5 +63,13 @@ std::vector<MeasuredRow> read_measured(std::string_view table, const std::string
 
 // A new row with what the source says of all its rows; `number` counts data rows from 1.
 MeasuredRow row_of(const MeasuredSource& source, std::int64_t number);
+
+// Whether a row is of a decode step's size (below 8 MiB, or at most 256 tokens a rank): start-up
+// decides. The others are of a prefill's or a training step's size: the wire decides.
+bool decode_like(const MeasuredRow& row);
+
+// Of the rows that `use` says; REQUIRES: as many predictions as rows.
+ErrorSummary summarise_errors(std::span<const MeasuredRow> rows, std::span<const double> predicted,
+                              const std::vector<bool>& use);
 
 }  // namespace sim

@@ -1,4 +1,4 @@
-#include "topologies/calibration/least_squares.h"
+#include "sim/input/fitting/least_squares.h"
 
 #include <Eigen/Core>
 #include <algorithm>
