@@ -57,6 +57,24 @@ double kv_value(const OperatorBuilder& build) {
   return bytes_per_value(build.model().formats.kv_cache);
 }
 
+AttentionShape shape_of(const OperatorBuilder& build, const Attended& seen, std::int64_t heads,
+                        std::int64_t head_dim, std::int64_t value_dim) {
+  AttentionShape shape;
+  shape.sequences = static_cast<double>(build.batch().sequences);
+  shape.pairs = seen.pairs;
+  shape.cached = seen.cached;
+  // A window holds for every sequence; what it leaves of the mean bounds what it leaves of the
+  // longest.
+  const double whole = build.batch().kv_tokens_read;
+  shape.longest = build.batch().max_context * (whole > 0 ? std::min(1.0, seen.cached / whole) : 1);
+  shape.heads = heads;
+  shape.kv_heads = heads;
+  shape.head_dim = head_dim;
+  shape.value_dim = value_dim;
+  shape.kv_value_bytes = kv_value(build);
+  return shape;
+}
+
 void add_routed_projection(OperatorBuilder& build, const char* name, const AttentionBlock& a,
                            std::int64_t n, std::int64_t k) {
   const std::int64_t rows = build.batch().tokens * a.routing->top_k;
@@ -113,8 +131,11 @@ void add_grouped(OperatorBuilder& build, const AttentionBlock& a) {
   const double cache =
       seen.cached * static_cast<double>(kv_heads * (a.head_dim + a.value_dim)) * kv_value(build);
   const double rows = static_cast<double>(m * heads * (a.head_dim + a.value_dim));
-  build.kernel("attention_core", kKind, build.model().formats.activations, seen.pairs * per_pair,
-               cache + rows * build.activation());
+  AttentionShape shape = shape_of(build, seen, heads, a.head_dim, a.value_dim);
+  shape.kv_heads = kv_heads;
+  build.attention_core(build.batch().phase == Phase::kDecode ? KernelFamily::kAttentionDecode
+                                                             : KernelFamily::kAttentionPrefill,
+                       shape, seen.pairs * per_pair, cache + rows * build.activation());
   if (a.output_gate) {
     const double gated = static_cast<double>(m * heads * a.value_dim);
     build.elementwise("output_gate", kKind, gated * 2, gated * 3 * build.activation());
@@ -170,9 +191,12 @@ void add_absorbed_core(OperatorBuilder& build, const AttentionBlock& a, std::int
   build.batched_gemm("q_absorb", kKind, format, heads, m, a.kv_rank, a.nope_dim);
   const double per_pair = static_cast<double>(heads * (2 * a.kv_rank + a.rope_dim)) * 2;
   const double rows = static_cast<double>(m * heads * (2 * a.kv_rank + a.rope_dim));
-  build.kernel("attention_core", kKind, build.model().formats.activations, seen.pairs * per_pair,
-               seen.cached * static_cast<double>(a.kv_rank + a.rope_dim) * kv_value(build) +
-                   rows * build.activation());
+  AttentionShape shape = shape_of(build, seen, heads, a.kv_rank + a.rope_dim, a.kv_rank);
+  shape.kv_heads = 1;
+  build.attention_core(a.indexer ? KernelFamily::kOther : KernelFamily::kMlaDecode, shape,
+                       seen.pairs * per_pair,
+                       seen.cached * static_cast<double>(a.kv_rank + a.rope_dim) * kv_value(build) +
+                           rows * build.activation());
   build.batched_gemm("v_up", kKind, format, heads, m, a.value_dim, a.kv_rank);
 }
 
@@ -199,9 +223,11 @@ void add_latent(OperatorBuilder& build, const AttentionBlock& a) {
     build.gemm("kv_b_proj", kKind, build.model().formats.attention, rows,
                heads * (a.nope_dim + a.value_dim), a.kv_rank);
     const double per_head = static_cast<double>(heads * (a.head_dim + a.value_dim));
-    build.kernel("attention_core", kKind, build.model().formats.activations,
-                 seen.pairs * per_head * 2,
-                 (expanded + static_cast<double>(batch.tokens)) * per_head * build.activation());
+    AttentionShape shape = shape_of(build, seen, heads, a.head_dim, a.value_dim);
+    shape.kv_heads = heads;
+    build.attention_core(
+        KernelFamily::kMlaPrefill, shape, seen.pairs * per_head * 2,
+        (expanded + static_cast<double>(batch.tokens)) * per_head * build.activation());
   }
   add_output(build, a, heads * a.value_dim);
 }

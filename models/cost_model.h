@@ -4,17 +4,16 @@
 #include <string>
 #include <string_view>
 
+#include "models/cost_label.h"
 #include "models/device.h"
 #include "models/operators.h"
 #include "sim/core/units.h"
 
 namespace sim {
 
-enum class CostLabel { kMeasured, kFitted, kPublished, kRoofline, kAssumed };
-std::string_view to_text(CostLabel label);
-
 struct KernelCost {
   Duration time{};
+  Duration fixed{};    // launch and what does not depend on the size
   Duration compute{};  // what the flops alone would take
   Duration memory{};   // what the bytes alone would take
   CostLabel label = CostLabel::kRoofline;

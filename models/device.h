@@ -4,7 +4,9 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
+#include "models/costs/kernel_constants.h"
 #include "models/dtype.h"
 #include "sim/core/units.h"
 
@@ -14,6 +16,7 @@ struct Device {
   std::string name;  // "h100-sxm"
   std::string source;
   int sms = 0;
+  double clock_hz = 0;             // boost clock at which the peaks hold; 0: not given
   std::map<DType, FlopRate> peak;  // dense tensor-core peak
   Bandwidth memory_bandwidth;      // HBM peak
   Bytes memory_capacity;
@@ -22,6 +25,8 @@ struct Device {
   double memory_efficiency = 1;              // reachable share of peak HBM bandwidth
   std::string efficiency_label = "assumed";  // measured | fitted | published | assumed
   std::string efficiency_source;
+  // Calibrated kernels (models/calibration/constants); of several for one call the first is used.
+  std::vector<KernelConstants> kernels;
 };
 
 // The format in which the device multiplies what was asked for in `dtype`: `dtype` itself where the

@@ -30,7 +30,9 @@ class OperatorBuilder {
                     std::int64_t batch, std::int64_t m, std::int64_t n, std::int64_t k);
   // A kernel bound by memory: `bytes` read and written.
   void elementwise(std::string_view name, OperatorKind kind, double flops, double bytes);
+  // A kernel of no family with a law of its own.
   void kernel(std::string_view name, OperatorKind kind, DType compute, double flops, double bytes);
+  void attention_core(KernelFamily family, const AttentionShape& shape, double flops, double bytes);
   // A quantisation kernel over rows x width, where `format` multiplies something narrower than the
   // activations. Nothing otherwise.
   void quantise(OperatorKind kind, const GroupFormat& format, std::int64_t rows,

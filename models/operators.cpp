@@ -1,6 +1,7 @@
 #include "models/operators.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "models/operator_builder.h"
@@ -114,7 +115,9 @@ void OperatorBuilder::gemm(std::string_view name, OperatorKind kind, const Group
   Operator op;
   op.name = name;
   op.kind = kind;
+  op.family = KernelFamily::kGemm;
   op.compute = format.multiplied;
+  op.stored = format.stored.dtype;
   op.flops = Flops(2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
   op.weight_bytes = stored_bytes(format.stored, n, k) * weights;
   const double in = gemm_input_bytes(format.multiplied, model_.formats.activations);
@@ -132,6 +135,7 @@ void OperatorBuilder::batched_gemm(std::string_view name, OperatorKind kind,
   gemm(name, kind, format, m, batch * n, k);
   Operator& op = operators_.back();
   op.compute = model_.formats.activations;
+  op.stored = model_.formats.activations;
   op.activation_bytes = whole(
       (static_cast<double>(m * k * batch) + static_cast<double>(m * n * batch)) * activation());
 }
@@ -141,15 +145,25 @@ void OperatorBuilder::kernel(std::string_view name, OperatorKind kind, DType com
   Operator op;
   op.name = name;
   op.kind = kind;
+  op.family = KernelFamily::kOther;
   op.compute = compute;
   op.flops = Flops(flops);
   op.activation_bytes = whole(bytes);
   operators_.push_back(std::move(op));
 }
 
+void OperatorBuilder::attention_core(KernelFamily family, const AttentionShape& shape, double flops,
+                                     double bytes) {
+  kernel("attention_core", OperatorKind::kAttention, model_.formats.activations, flops, bytes);
+  operators_.back().family = family;
+  operators_.back().stored = model_.formats.kv_cache;
+  operators_.back().attention = shape;
+}
+
 void OperatorBuilder::elementwise(std::string_view name, OperatorKind kind, double flops,
                                   double bytes) {
   kernel(name, kind, DType::kFp32, flops, bytes);
+  operators_.back().family = KernelFamily::kStreaming;
 }
 
 void OperatorBuilder::quantise(OperatorKind kind, const GroupFormat& format, std::int64_t rows,
@@ -197,6 +211,34 @@ std::string_view to_text(OperatorKind kind) {
       return "sampling";
   }
   SIM_CHECK(false, "every kind has a name");
+}
+
+namespace {
+constexpr std::array<std::pair<KernelFamily, std::string_view>, 9> kFamilies = {{
+    {KernelFamily::kExpertFfn, "expert_ffn"},
+    {KernelFamily::kGemm, "gemm"},
+    {KernelFamily::kAttentionPrefill, "attention_prefill"},
+    {KernelFamily::kAttentionDecode, "attention_decode"},
+    {KernelFamily::kMlaPrefill, "mla_prefill"},
+    {KernelFamily::kMlaDecode, "mla_decode"},
+    {KernelFamily::kStreaming, "streaming"},
+    {KernelFamily::kCopy, "copy"},
+    {KernelFamily::kOther, "other"},
+}};
+}  // namespace
+
+std::string_view to_text(KernelFamily family) {
+  for (const auto& [each, name] : kFamilies) {
+    if (each == family) return name;
+  }
+  SIM_CHECK(false, "every family has a name");
+}
+
+std::optional<KernelFamily> parse_kernel_family(std::string_view text) {
+  for (const auto& [each, name] : kFamilies) {
+    if (name == text) return each;
+  }
+  return std::nullopt;
 }
 
 std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,17 +45,49 @@ enum class OperatorKind {
 };
 std::string_view to_text(OperatorKind kind);
 
-// One kernel. A GEMM has m, n, k > 0; other kernels have only flops and bytes.
+// Kernels whose time follows one law (models/costs): what their constants are kept by.
+enum class KernelFamily {
+  kExpertFfn,         // ExpertFfn, below
+  kGemm,              // m, n, k
+  kAttentionPrefill,  // AttentionShape; keys and values of grouped heads, or MLA's expanded ones
+  kAttentionDecode,
+  kMlaPrefill,
+  kMlaDecode,  // absorbed: the latent cache is read as it is
+  kStreaming,  // bound by memory: flops and bytes only
+  kCopy,       // between host and device
+  kOther       // recurrences, sparse indexers: flops and bytes only
+};
+std::string_view to_text(KernelFamily family);  // "expert_ffn", "gemm", "attention_prefill", ...
+std::optional<KernelFamily> parse_kernel_family(std::string_view text);
+
+// The core of an attention block on one rank, after windows and chunks have cut it.
+struct AttentionShape {
+  double sequences = 0;
+  double pairs = 0;    // (query, key) pairs that are attended
+  double cached = 0;   // keys read, all sequences together
+  double longest = 0;  // keys of the longest sequence
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;   // MLA absorbed: 1
+  std::int64_t head_dim = 0;   // of queries and keys; MLA absorbed: latent and rope
+  std::int64_t value_dim = 0;  // MLA absorbed: latent
+  double kv_value_bytes = 2;
+};
+
+// One kernel. A GEMM has m, n, k > 0, an attention core its shape; other kernels have only flops
+// and bytes.
 struct Operator {
   std::string name;  // "q_a_proj", "attention_core", "rms_norm"
   OperatorKind kind = OperatorKind::kNorm;
+  KernelFamily family = KernelFamily::kStreaming;
   DType compute = DType::kBf16;
+  DType stored = DType::kBf16;  // of a GEMM's weights, an attention's cache
   Flops flops;
   Bytes weight_bytes;      // read once per launch
   Bytes activation_bytes;  // read and written
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
+  AttentionShape attention;
 };
 
 // The expert FFN of one rank: one grouped GEMM pair over the rows that each local expert received.
@@ -67,6 +100,12 @@ struct ExpertFfn {
   DType compute = DType::kBf16;
   DType stored = DType::kBf16;
   DType activations = DType::kBf16;
+  // What the kernel is handed: `tokens` rows, each with `top_k` choices among `experts`. Kernels
+  // pick their tile by the mean tokens x top_k / experts, and some walk choices of other ranks.
+  // Behind a dispatch that hands over only local rows: the rows, 1, the local experts.
+  std::int64_t tokens = 0;
+  std::int64_t top_k = 0;
+  std::int64_t experts = 0;
 };
 
 // Where a layer is cut by communication.

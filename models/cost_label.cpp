@@ -1,4 +1,4 @@
-#include "models/cost_model.h"
+#include "models/cost_label.h"
 
 #include "sim/core/error.h"
 
