@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 #include <tuple>
+#include <unordered_map>
 
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
@@ -43,7 +44,8 @@ struct YamlNode::Impl {
 struct YamlDocument::Impl {
   std::string name;
   YAML::Node root;
-  std::set<std::string> overridden;  // dotted paths given by set()
+  std::set<std::string> overridden;                     // dotted paths given by set()
+  std::unordered_map<std::string, std::size_t> logged;  // path -> place in read_keys_
 };
 
 namespace {
@@ -194,13 +196,12 @@ std::string YamlDocument::to_text() const {
 }
 
 void YamlDocument::log(const std::string& path, std::string value, bool given) {
-  for (ReadKey& key : read_keys_) {
-    if (key.path == path) {
-      key.given = key.given || given;
-      return;
-    }
+  const auto [found, added] = impl_->logged.try_emplace(path, read_keys_.size());
+  if (added) {
+    read_keys_.push_back({path, std::move(value), given});
+  } else {
+    read_keys_[found->second].given = read_keys_[found->second].given || given;
   }
-  read_keys_.push_back({path, std::move(value), given});
 }
 
 // ---- YamlMap

@@ -1,0 +1,267 @@
+#include "models/calibration/measurement_file.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "sim/core/error.h"
+#include "sim/input/quantity.h"
+#include "sim/input/yaml_reader.h"
+
+namespace sim {
+
+namespace {
+
+constexpr std::uintmax_t kLargestFile = 16ULL << 20;
+constexpr const char* kFormat = "moe-microbench";
+constexpr std::int64_t kMost = 1'000'000'000'000'000;  // of a size or a number of bytes
+
+// The other checks make sense only for a file that is one of ours, so these come first, alone.
+void check_format(YamlMap& root) {
+  Mistakes& mistakes = root.mistakes();
+  if (!root.node().is_map() || !root.has("format")) {
+    mistakes.add(root.place(), "this is not a microbenchmark's file: it has no key 'format'",
+                 "write one with: microbench --backend cpu --quick --out FILE");
+    mistakes.throw_if_any();
+  }
+  const std::string format = root.text("format");
+  if (format != kFormat) {
+    root.mistake("format", "this is not a microbenchmark's file: its format is '" + format + "'",
+                 std::string("the format is '") + kFormat + "'");
+  }
+  mistakes.throw_if_any();
+  const std::int64_t version = root.count("version", {1, 1'000'000});
+  if (version > kMeasurementVersion) {
+    root.mistake("version",
+                 "this file has version " + std::to_string(version) + ", this program reads " +
+                     std::to_string(kMeasurementVersion) + " at most",
+                 "use a newer simulate, or measure again with the microbench beside this one");
+  }
+  mistakes.throw_if_any();
+}
+
+void check_unit(YamlMap& units, const char* what, const char* known) {
+  if (!units.has(what)) {
+    units.mistake(what, std::string("units needs the key '") + what + "'",
+                  std::string("the only one is '") + known + "'");
+    return;
+  }
+  const std::string unit = units.text(what);
+  if (unit.empty() || unit == known) return;
+  units.mistake(what, "'" + unit + "' is not a unit of '" + what + "' in this format",
+                std::string("the only one is '") + known + "'");
+}
+
+MeasuredDevice read_device(YamlMap map) {
+  MeasuredDevice device;
+  device.name = map.text("name");
+  device.sms = static_cast<int>(map.count("sms", {1, 1'000'000}));
+  device.clock_mhz = map.number_or("clock_mhz", 0);
+  const auto text_or_empty = [&](const char* key) {
+    const YamlNode value = map.child(key);
+    if (!value.defined() || (value.is_scalar() && value.text().empty())) return std::string();
+    return map.text(key);
+  };
+  device.clock_note = text_or_empty("clock_note");
+  device.memory_bytes = map.count("memory_bytes", {1, kMost});
+  device.driver = text_or_empty("driver");
+  device.runtime = text_or_empty("runtime");
+  map.finish();
+  return device;
+}
+
+MeasurementMethod read_method(YamlMap map) {
+  static const std::vector<std::string> kStatistics = {"median"};
+  MeasurementMethod method;
+  method.warm_up = static_cast<int>(map.count("warm_up"));
+  method.least_repeats = static_cast<int>(map.count("least_repeats", {1}));
+  method.least_time_s = map.number("least_time_s");
+  method.rotating_bytes = map.count("rotating_bytes", {0, kMost});
+  if (map.has("rotated")) method.rotated = map.text("rotated");
+  method.statistic = map.choice("statistic", kStatistics);
+  map.finish();
+  return method;
+}
+
+double read_time(YamlMap& row, const char* key) {
+  const std::size_t before = row.mistakes().list().size();
+  const double time = row.number(key, {std::numeric_limits<double>::lowest()});
+  if (row.mistakes().list().size() == before && !(time > 0)) {
+    row.mistake(key, fmt::format("'{}' of a row is {:g}, but a time must be above 0", key, time));
+  }
+  return time;
+}
+
+std::map<std::string, std::int64_t> read_sizes(YamlMap& row) {
+  std::map<std::string, std::int64_t> sizes;
+  YamlMap map = row.map("sizes");
+  if (!map.node().is_map()) return sizes;
+  for (const auto& [name, value] : map.node().entries()) {
+    const std::size_t before = row.mistakes().list().size();
+    const std::int64_t size = map.count(name, {-kMost, kMost});
+    if (row.mistakes().list().size() == before) sizes[name] = size;
+  }
+  return sizes;
+}
+
+std::map<std::string, std::string> read_options(YamlMap& row) {
+  std::map<std::string, std::string> options;
+  std::optional<YamlMap> map = row.map_if("options");
+  if (!map || !map->node().is_map()) return options;
+  for (const auto& entry : map->node().entries()) {
+    options[entry.first] = map->text(entry.first);
+  }
+  return options;
+}
+
+MeasuredRow read_row(const YamlNode& node, Mistakes& mistakes) {
+  const std::size_t before = mistakes.list().size();
+  YamlMap map(node, "a row", mistakes);
+  MeasuredRow row;
+  row.line = node.place().line;
+  row.what.kernel = map.text("kernel");
+  row.what.implementation = map.text_or("implementation", "own");
+  row.what.dtype = map.text("dtype");
+  row.what.pass = map.text("pass");
+  row.what.sizes = read_sizes(map);
+  row.what.rows = map.counts_or_empty("rows", {-kMost, kMost});
+  row.what.options = read_options(map);
+  row.what.sms = static_cast<int>(map.count_or("sms", 0));
+  row.what.launch = map.text_or("launch", "eager");
+  row.median_us = read_time(map, "median");
+  row.p10_us = read_time(map, "p10");
+  row.p90_us = read_time(map, "p90");
+  row.repeats = map.count("repeats", {1});
+  map.finish();
+  if (mistakes.list().size() != before) return row;
+  for (const std::string& text : case_mistakes(row.what)) mistakes.add(node.place(), text);
+  const auto order = [&](const char* low, double a, const char* high, double b) {
+    if (a <= b) return;
+    map.mistake(low, fmt::format("'{}' {:g} is above '{}' {:g}", low, a, high, b));
+  };
+  order("p10", row.p10_us, "median", row.median_us);
+  order("median", row.median_us, "p90", row.p90_us);
+  return row;
+}
+
+MeasurementFile read(YamlDocument& document) {
+  Mistakes mistakes;
+  YamlMap root(document.root(), "the file", mistakes);
+  check_format(root);
+  MeasurementFile file;
+  file.written_by = root.text("written_by");
+  file.date = root.text("date");
+  file.backend = root.text("backend");
+  file.device = read_device(root.map("device"));
+  file.method = read_method(root.map("method"));
+  YamlMap units = root.map("units");
+  if (units.node().is_map()) {
+    check_unit(units, "time", "us");
+    check_unit(units, "bytes", "B");
+    units.finish();
+  }
+  for (const YamlNode& node : root.list_or_empty("left_out")) {
+    YamlMap map(node, "an entry of left_out", mistakes);
+    file.left_out.push_back({map.text("kernel"), map.text("reason")});
+    map.finish();
+  }
+  file.failed_checks = root.count_or("failed_checks", 0);
+  for (const YamlNode& node : root.list_or_empty("rows")) {
+    file.rows.push_back(read_row(node, mistakes));
+  }
+  if (file.rows.empty()) {
+    root.mistake("rows", "the file has no rows, so nothing was measured",
+                 "microbench left everything out or every check failed");
+  }
+  root.finish();
+  mistakes.throw_if_any();
+  return file;
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
+  }
+  return out + "\"";
+}
+
+template <class Map, class Format>
+std::string flow_map(const Map& map, Format format) {
+  std::string out;
+  for (const auto& [name, value] : map) {
+    out += (out.empty() ? "" : ", ") + name + ": " + format(value);
+  }
+  return "{" + out + "}";
+}
+
+std::string to_yaml(const MeasuredRow& row) {
+  const KernelCase& what = row.what;
+  std::string out =
+      fmt::format("- {{kernel: {}, implementation: {}, dtype: {}, pass: {}, sizes: {}", what.kernel,
+                  what.implementation, what.dtype, what.pass,
+                  flow_map(what.sizes, [](std::int64_t size) { return std::to_string(size); }));
+  if (!what.rows.empty()) {
+    out += ", rows: [";
+    for (std::size_t i = 0; i < what.rows.size(); ++i) {
+      out += (i == 0 ? "" : ", ") + std::to_string(what.rows[i]);
+    }
+    out += "]";
+  }
+  if (!what.options.empty()) {
+    out += ", options: " + flow_map(what.options, [](const std::string& word) { return word; });
+  }
+  if (what.sms != 0) out += fmt::format(", sms: {}", what.sms);
+  if (what.launch != "eager") out += ", launch: " + what.launch;
+  return out + fmt::format(", median: {:.7g}, p10: {:.7g}, p90: {:.7g}, repeats: {}}}\n",
+                           row.median_us, row.p10_us, row.p90_us, row.repeats);
+}
+
+}  // namespace
+
+MeasurementFile read_measurement_file(const std::string& path) {
+  std::error_code code;
+  const std::uintmax_t bytes = std::filesystem::file_size(path, code);
+  if (!code && bytes > kLargestFile) {
+    throw Error(Place{path}, "this file is larger than 16 MiB",
+                "a microbenchmark's file is much smaller; is it a trace?");
+  }
+  return read(*YamlDocument::load(path));
+}
+
+MeasurementFile parse_measurement_file(const std::string& text, const std::string& name) {
+  return read(*YamlDocument::parse(text, name));
+}
+
+std::string to_yaml(const MeasurementFile& file) {
+  const MeasuredDevice& device = file.device;
+  const MeasurementMethod& method = file.method;
+  std::string out =
+      fmt::format("format: {}\nversion: {}\nwritten_by: {}\ndate: {}\nbackend: {}\n", kFormat,
+                  kMeasurementVersion, quoted(file.written_by), file.date, file.backend);
+  out += fmt::format(
+      "device: {{name: {}, sms: {}, clock_mhz: {:g}, clock_note: {}, memory_bytes: {}, driver: {}, "
+      "runtime: {}}}\n",
+      quoted(device.name), device.sms, device.clock_mhz, quoted(device.clock_note),
+      device.memory_bytes, quoted(device.driver), quoted(device.runtime));
+  out += fmt::format(
+      "method: {{warm_up: {}, least_repeats: {}, least_time_s: {:g}, rotating_bytes: {}, "
+      "rotated: {}, statistic: {}}}\n",
+      method.warm_up, method.least_repeats, method.least_time_s, method.rotating_bytes,
+      quoted(method.rotated), method.statistic);
+  out += "units: {time: us, bytes: B}\nleft_out:";
+  if (file.left_out.empty()) out += " []";
+  out += "\n";
+  for (const LeftOut& left : file.left_out) {
+    out += fmt::format("- {{kernel: {}, reason: {}}}\n", left.kernel, quoted(left.reason));
+  }
+  out += fmt::format("failed_checks: {}\nrows:\n", file.failed_checks);
+  for (const MeasuredRow& row : file.rows) out += to_yaml(row);
+  return out;
+}
+
+}  // namespace sim

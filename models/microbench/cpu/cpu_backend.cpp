@@ -1,0 +1,98 @@
+// The CPU as a device: the twins of reference/, timed and checked.
+#include <cblas.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "models/microbench/cpu/cpu_kernel.h"
+#include "models/microbench/cpu/machine_facts.h"
+#include "models/microbench/cpu/stopwatch.h"
+#include "sim/core/error.h"
+
+namespace sim::microbench {
+
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(int threads) : threads_(threads) { openblas_set_num_threads(threads); }
+
+  std::string name() const override { return "cpu"; }
+  DeviceFacts facts() const override { return machine_facts(threads_); }
+
+  TimingPolicy timing(bool quick) const override {
+    TimingPolicy policy;
+    policy.warm_up = quick ? 1 : 2;
+    policy.least_repeats = quick ? 5 : 9;
+    policy.least_time_s = quick ? 0.01 : 0.1;
+    policy.rotating_bytes = 256LL << 20;
+    policy.rotated =
+        "inputs, weights and outputs of a call; beyond the second-level cache by far, as a layer "
+        "finds them after the other layers ran; not surely beyond a shared third-level cache";
+    return policy;
+  }
+
+  std::string unsupported(const KernelCase& c) const override {
+    if (c.kernel == "host_copy") return "the memory of a CPU is the host's";
+    if (c.kernel == "peer_copy" || c.kernel == "all_to_all" || c.kernel == "all_reduce") {
+      return "one device";
+    }
+    const CpuKernelEntry* entry = find(c);
+    if (entry == nullptr) return "no twin on the CPU";
+    if (c.implementation != entry->implementation) {
+      return "on the CPU it is '" + std::string(entry->implementation) + "'";
+    }
+    if (c.dtype != "fp32") return "the CPU's twins compute in fp32";
+    if (c.sms != 0) return "fewer threads are asked for with --threads";
+    if (c.launch != "eager") return "a CPU has no launch graphs";
+    return "";
+  }
+
+  Timing time(const KernelCase& c, const TimingPolicy& policy) override {
+    const auto kernel = ready(c, policy.rotating_bytes);
+    return time_calls([&](std::int64_t copy) { kernel->run(copy); }, arrays_.copies(), policy);
+  }
+
+  CheckResult check(const KernelCase& c) override { return ready(c, 0)->check(); }
+
+ private:
+  static const CpuKernelEntry* find(const KernelCase& c) {
+    for (const CpuKernelEntry& entry : cpu_kernels()) {
+      if (entry.kernel == c.kernel) return &entry;
+    }
+    return nullptr;
+  }
+
+  std::unique_ptr<CpuKernel> ready(const KernelCase& c, std::int64_t rotating_bytes) {
+    SIM_CHECK(unsupported(c).empty(), "only cases that are supported are run");
+    arrays_.clear();
+    std::unique_ptr<CpuKernel> kernel = find(c)->make(c, arrays_);
+    arrays_.settle(rotating_bytes);
+    kernel->prepare();
+    return kernel;
+  }
+
+  int threads_;
+  RotatingArrays arrays_;
+};
+
+constexpr CpuKernelEntry kKernels[] = {
+    {"ceiling_matrix", "vendor", make_gemm},
+    {"gemm", "vendor", make_gemm},
+    {"grouped_gemm", "vendor", make_grouped_gemm},
+};
+
+}  // namespace
+
+std::span<const CpuKernelEntry> cpu_kernels() { return kKernels; }
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) {
+  const int most = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (threads < 1 || threads > most) {
+    throw Error("--threads is " + std::to_string(threads) + ", but this machine has 1 to " +
+                std::to_string(most));
+  }
+  return std::make_unique<CpuBackend>(threads);
+}
+
+}  // namespace sim::microbench
