@@ -61,6 +61,7 @@ AttentionShape shape_of(const OperatorBuilder& build, const Attended& seen, std:
                         std::int64_t head_dim, std::int64_t value_dim) {
   AttentionShape shape;
   shape.sequences = static_cast<double>(build.batch().sequences);
+  shape.queries = static_cast<double>(build.batch().tokens);
   shape.pairs = seen.pairs;
   shape.cached = seen.cached;
   // A window holds for every sequence; what it leaves of the mean bounds what it leaves of the

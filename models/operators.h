@@ -63,6 +63,7 @@ std::optional<KernelFamily> parse_kernel_family(std::string_view text);
 // The core of an attention block on one rank, after windows and chunks have cut it.
 struct AttentionShape {
   double sequences = 0;
+  double queries = 0;  // new tokens, all sequences together
   double pairs = 0;    // (query, key) pairs that are attended
   double cached = 0;   // keys read, all sequences together
   double longest = 0;  // keys of the longest sequence

@@ -39,7 +39,8 @@ DeviceRates rates_for(const Device& device, DType multiplied, int sms) {
 
 const KernelConstants* CalibratedCosts::find(const Device& device, KernelFamily family,
                                              DType stored, DType multiplied,
-                                             const std::string* op) const {
+                                             const KernelCall& call) const {
+  const KernelConstants* first = nullptr;
   const auto wanted = sources_.find(family);
   const DType on = multiplied_on(device, multiplied);
   for (const KernelConstants& each : device.kernels) {
@@ -50,23 +51,24 @@ const KernelConstants* CalibratedCosts::find(const Device& device, KernelFamily 
       continue;
     }
     if (!each.operators.empty() &&
-        (op == nullptr ||
-         std::find(each.operators.begin(), each.operators.end(), *op) == each.operators.end())) {
+        (call.op == nullptr || std::find(each.operators.begin(), each.operators.end(),
+                                         call.op->name) == each.operators.end())) {
       continue;
     }
-    return &each;
+    if (first == nullptr) first = &each;
+    if (each.source == first->source && in_range(each, call)) return &each;
   }
-  return nullptr;
+  return first;
 }
 
 const KernelConstants* CalibratedCosts::constants_for(const Operator& op,
                                                       const Device& device) const {
-  return find(device, op.family, op.stored, op.compute, &op.name);
+  return find(device, op.family, op.stored, op.compute, {.op = &op});
 }
 
 const KernelConstants* CalibratedCosts::constants_for(const ExpertFfn& ffn,
                                                       const Device& device) const {
-  return find(device, KernelFamily::kExpertFfn, ffn.stored, ffn.compute, nullptr);
+  return find(device, KernelFamily::kExpertFfn, ffn.stored, ffn.compute, {.experts = &ffn});
 }
 
 KernelCost CalibratedCosts::cost(const Operator& op, const Device& device, int sms) const {

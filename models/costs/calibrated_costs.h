@@ -2,8 +2,9 @@
 // format, and by the roofline where there are none.
 //
 // Which constants: of the device's entries for the family and the format, the one whose source the
-// user named, else the first. A format without constants of its own (a device that multiplies fp8
-// on bf16 cores) takes those of what the device multiplies instead.
+// user named, else the first. A source may have several entries, one per head size or operator: the
+// first whose range holds the call, else its first. A format without constants of its own (a device
+// that multiplies fp8 on bf16 cores) takes those of what the device multiplies instead.
 #pragma once
 
 #include <map>
@@ -30,7 +31,7 @@ class CalibratedCosts : public CostModel {
 
  private:
   const KernelConstants* find(const Device& device, KernelFamily family, DType stored,
-                              DType multiplied, const std::string* op) const;
+                              DType multiplied, const KernelCall& call) const;
 
   KernelSources sources_;
   Roofline roofline_;

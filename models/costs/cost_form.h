@@ -62,6 +62,13 @@ struct CostForm {
 std::span<const CostForm* const> cost_forms();
 const CostForm* find_cost_form(std::string_view name);  // null: no such form
 
-extern const CostForm kStreamingForm;  // streaming_form.cpp
+extern const CostForm kGemmForm;              // gemm_form.cpp
+extern const CostForm kAttentionDecodeForm;   // attention_decode_form.cpp
+extern const CostForm kAttentionPrefillForm;  // attention_prefill_form.cpp
+extern const CostForm kMlaDecodeForm;         // mla_decode_form.cpp
+extern const CostForm kMlaPrefillForm;        // attention_prefill_form.cpp
+extern const CostForm kStreamingForm;         // streaming_form.cpp
+extern const CostForm kSmoothRooflineForm;    // smooth_roofline_form.cpp
+extern const CostForm kCopyForm;              // copy_form.cpp
 
 }  // namespace sim

@@ -10,17 +10,6 @@ namespace {
 constexpr double kSlack = 1e-9;
 constexpr std::size_t kMostExtents = 12;
 
-bool inside(const KernelConstants& constants, const KernelCall& call) {
-  if (constants.range.empty()) return true;
-  std::array<double, kMostExtents> extents{};
-  constants.form->extents_of(call, std::span(extents).first(constants.form->extents.size()));
-  for (std::size_t i = 0; i < constants.range.size(); ++i) {
-    const auto [least, most] = constants.range[i];
-    if (extents[i] < least * (1 - kSlack) || extents[i] > most * (1 + kSlack)) return false;
-  }
-  return true;
-}
-
 double log_correction(const KernelConstants& constants, const KernelCall& call) {
   if (constants.corrections.empty()) return 0;
   const CorrectionPoint point = constants.form->correction_point(call);
@@ -42,6 +31,17 @@ double log_correction(const KernelConstants& constants, const KernelCall& call) 
 
 }  // namespace
 
+bool in_range(const KernelConstants& constants, const KernelCall& call) {
+  if (constants.range.empty()) return true;
+  std::array<double, kMostExtents> extents{};
+  constants.form->extents_of(call, std::span(extents).first(constants.form->extents.size()));
+  for (std::size_t i = 0; i < constants.range.size(); ++i) {
+    const auto [least, most] = constants.range[i];
+    if (extents[i] < least * (1 - kSlack) || extents[i] > most * (1 + kSlack)) return false;
+  }
+  return true;
+}
+
 bool KernelConstants::called(std::string_view name) const {
   return source == name || std::find(also.begin(), also.end(), name) != also.end();
 }
@@ -50,7 +50,7 @@ CalibratedParts evaluate(const KernelConstants& constants, const KernelCall& cal
                          const DeviceRates& rates) {
   CalibratedParts result;
   result.parts = constants.form->time(call, rates, constants.values);
-  result.in_range = inside(constants, call);
+  result.in_range = in_range(constants, call);
   if (!result.in_range) return result;
   const double factor = std::exp(log_correction(constants, call));
   result.parts.time *= factor;

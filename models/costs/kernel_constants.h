@@ -43,6 +43,7 @@ struct CalibratedParts {
   KernelParts parts;
   bool in_range = true;
 };
+bool in_range(const KernelConstants& constants, const KernelCall& call);
 CalibratedParts evaluate(const KernelConstants& constants, const KernelCall& call,
                          const DeviceRates& rates);
 

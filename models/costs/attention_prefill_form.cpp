@@ -1,0 +1,86 @@
+// Attention of many queries per sequence, causal (FlashAttention): grouped heads, and MLA's
+// expanded heads, whose constants are their own (mla_prefill).
+//
+//   U = pairs + queries tile / 2                       blocks on the diagonal are computed whole
+//   X = h ceil(queries / 128) / SMs                    tiles of queries per SM
+//   C = 2 U h (d + v) / (P compute_share) (1 + wave (ceil(X) / X - 1))
+//   M = bytes / (B memory_share)                       queries, keys, values, outputs, once each
+//   t = start + per_1024_keys longest / 1024 + (C^p + M^p)^(1/p)
+//
+// pairs: (query, key) pairs that windows, chunks and the causal mask leave: s (s + 1) / 2 for a
+// fresh prompt, s W - W (W - 1) / 2 under a window W < s, summed over sequences. P, B: data-sheet
+// flops and memory bandwidth. Source: Dao, "FlashAttention-2", arXiv 2307.08691, section 3 (work
+// per pair, tiles); the terms beside it are ours, chosen on held-out head counts
+// (models/accuracy_dense.md). Valid: prompts of 1 to 65536 tokens. Ignores: several kernels for one
+// call (split keys of short queries over long caches), the order in which uneven tiles finish, the
+// rescaling of fp8 caches.
+#include "models/costs/cost_form.h"
+#include "models/costs/smooth_maximum.h"
+
+namespace sim {
+namespace {
+
+constexpr double kTileQueries = 128;
+
+constexpr std::array kParameters = {
+    FormParameter{"start", ParameterKind::kDuration, 1e-5, 1e-6, 1e-3, 0},
+    FormParameter{"compute_share", ParameterKind::kShare, 0.6, 0.005, 1.0, 0.6},
+    FormParameter{"memory_share", ParameterKind::kShare, 0.8, 0.02, 1.0, 0.8},
+    FormParameter{"smoothness", ParameterKind::kNumber, 2.5, 1.0, 8.0, 8.0},
+    FormParameter{"wave", ParameterKind::kShare, 0.3, 0.001, 1.0, 0},
+    FormParameter{"tile", ParameterKind::kNumber, 128, 1, 512, 0},
+    FormParameter{"per_1024_keys", ParameterKind::kDuration, 1e-6, 1e-10, 1e-4, 0},
+};
+enum { kStart, kCompute, kMemory, kSmooth, kWave, kTile, kPerKey };
+
+constexpr std::array<std::string_view, 5> kExtents = {"queries", "context", "heads_per_kv",
+                                                      "kv_heads", "head_dim"};
+
+KernelParts prefill_time(const KernelCall& call, const DeviceRates& rates,
+                         std::span<const double> values) {
+  const AttentionShape& shape = call.op->attention;
+  const double heads = static_cast<double>(shape.heads);
+  const double width = static_cast<double>(shape.head_dim + shape.value_dim);
+  const double per_sm = heads * std::ceil(shape.queries / kTileQueries) / rates.sms;
+  const double waves = 1 + values[kWave] * (std::ceil(per_sm) / per_sm - 1);
+  const double pairs = shape.pairs + shape.queries * values[kTile] / 2;
+  KernelParts parts;
+  parts.compute = 2 * pairs * heads * width * waves / (rates.flops * values[kCompute]);
+  parts.memory = static_cast<double>((call.op->weight_bytes + call.op->activation_bytes).count()) /
+                 (rates.bytes * values[kMemory]);
+  parts.fixed = values[kStart] + values[kPerKey] * shape.longest / 1024;
+  parts.time = parts.fixed + smooth_maximum(parts.compute, parts.memory, values[kSmooth]);
+  return parts;
+}
+
+void prefill_extents(const KernelCall& call, std::span<double> out) {
+  const AttentionShape& shape = call.op->attention;
+  out[0] = shape.queries;
+  out[1] = shape.longest;
+  out[2] = static_cast<double>(shape.heads) / static_cast<double>(shape.kv_heads);
+  out[3] = static_cast<double>(shape.kv_heads);
+  out[4] = static_cast<double>(shape.head_dim);
+}
+
+}  // namespace
+
+const CostForm kAttentionPrefillForm = {"attention-prefill",
+                                        KernelFamily::kAttentionPrefill,
+                                        "pairs, waves of query tiles over SMs, bytes",
+                                        kParameters,
+                                        prefill_time,
+                                        kExtents,
+                                        prefill_extents,
+                                        nullptr};
+
+const CostForm kMlaPrefillForm = {
+    "mla-prefill",
+    KernelFamily::kMlaPrefill,
+    "pairs of the expanded heads, waves of query tiles over SMs, bytes",
+    kParameters,
+    prefill_time,
+    kExtents,
+    prefill_extents,
+    nullptr};
+
+}  // namespace sim
