@@ -11,6 +11,7 @@
 #include <new>
 
 #include "models/microbench/case_list.h"
+#include "models/microbench/cpu/blas_core.h"
 #include "models/microbench/measure.h"
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
@@ -104,6 +105,7 @@ int run(const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  start_again_with_fitting_blas(argv);
   CLI::App app{
       "microbench: times the kernels of Mixture-of-Experts models, forward and backward, checks\n"
       "every result, and writes what `simulate calibrate` reads\n"

@@ -69,7 +69,7 @@ const std::vector<ThirdParty>& third_parties() {
       {"fmt/", kAboveCore},
       {"libxml/", {"topologies/import/xml_file.cpp"}},
       {"fnmatch.h", {"sim/app/"}},
-      {"unistd.h", {"sim/app/"}},
+      {"unistd.h", {"sim/app/", "models/microbench/cpu/"}},
       {"sys/", {"sim/app/"}},
   };
   return kLibraries;

@@ -45,6 +45,10 @@ class CpuBackend : public Backend {
     if (c.dtype != "fp32") return "the CPU's twins compute in fp32";
     if (c.sms != 0) return "fewer threads are asked for with --threads";
     if (c.launch != "eager") return "a CPU has no launch graphs";
+    const bool routed = c.kernel == "permute" || c.kernel == "unpermute" || c.kernel == "moe_layer";
+    if (routed && !c.rows.empty() && c.total_rows() != c.size("tokens") * c.size("top_k")) {
+      return "all experts are here, so rows are tokens x top_k";
+    }
     return "";
   }
 
@@ -77,9 +81,22 @@ class CpuBackend : public Backend {
 };
 
 constexpr CpuKernelEntry kKernels[] = {
+    {"ceiling_memory", "own", make_memory_ceiling},
     {"ceiling_matrix", "vendor", make_gemm},
     {"gemm", "vendor", make_gemm},
+    {"top_k", "own", make_top_k},
+    {"permute", "own", make_permute},
+    {"unpermute", "own", make_unpermute},
     {"grouped_gemm", "vendor", make_grouped_gemm},
+    {"expert_ffn", "vendor", make_expert_ffn},
+    {"activation", "own", make_activation},
+    {"norm", "own", make_norm},
+    {"quantise", "own", make_quantise},
+    {"attention_prefill", "vendor", make_attention},
+    {"attention_decode", "vendor", make_attention},
+    {"mla_prefill", "vendor", make_attention},
+    {"mla_decode", "vendor", make_attention},
+    {"moe_layer", "vendor", make_moe_layer},
 };
 
 }  // namespace
