@@ -23,7 +23,7 @@ class CpuBackend : public Backend {
   TimingPolicy timing(bool quick) const override {
     TimingPolicy policy;
     policy.warm_up = quick ? 1 : 2;
-    policy.least_repeats = quick ? 5 : 9;
+    policy.least_repeats = quick ? 7 : 9;
     policy.least_time_s = quick ? 0.01 : 0.1;
     policy.rotating_bytes = 256LL << 20;
     policy.rotated =
