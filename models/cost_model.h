@@ -1,6 +1,7 @@
 // A kernel on a device -> how long, and on whose word.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,8 @@ class CostModel {
   virtual ~CostModel() = default;
   virtual KernelCost cost(const Operator& op, const Device& device, int sms) const = 0;
   virtual KernelCost cost(const ExpertFfn& ffn, const Device& device, int sms) const = 0;
+  // Operators by name (models/operators.cpp) whose time that of the experts holds already.
+  virtual std::span<const std::string> covered(const ExpertFfn&, const Device&) const { return {}; }
 };
 
 }  // namespace sim

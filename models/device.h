@@ -34,6 +34,9 @@ struct Device {
 // weight-only kernels; fp8, int8, fp16 -> bf16; fp32 -> tf32 never: it must be given).
 // REQUIRES: the device has a peak for bf16 and fp32 (read_device checks).
 DType multiplied_on(const Device& device, DType dtype);
+// The same device at another clock: its peaks scale, memory does not. REQUIRES: both clocks > 0.
+Device at_clock(const Device& device, double hz);
+
 FlopRate peak_rate(const Device& device, DType dtype);         // of multiplied_on
 double compute_efficiency(const Device& device, DType dtype);  // of multiplied_on
 

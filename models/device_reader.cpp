@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "models/costs/constants_file.h"
 #include "sim/core/error.h"
 #include "sim/input/yaml_reader.h"
 
@@ -35,6 +36,10 @@ Device read(YamlDocument& document) {
   device.name = root.text("name");
   device.source = root.text("source");
   device.sms = static_cast<int>(root.count("sms", {1, 100'000}));
+  if (root.has("clock")) {
+    device.clock_hz = root.frequency("clock");
+    if (device.clock_hz < 1e6) root.mistake("clock", "a clock is at least 1 MHz");
+  }
   YamlMap peak = root.map("peak");
   for (const DType dtype : kMultiplied) {
     const bool required = dtype == DType::kBf16 || dtype == DType::kFp32;
@@ -60,6 +65,7 @@ Device read(YamlDocument& document) {
   }
   memory.finish();
   read_efficiency(root.map("efficiency"), device);
+  device.kernels = read_kernel_list(root.list_or_empty("kernels"), mistakes);
   root.finish();
   mistakes.throw_if_any();
   return device;
@@ -71,6 +77,14 @@ Device read_device(const std::string& path) { return read(*YamlDocument::load(pa
 
 Device parse_device(const std::string& text, const std::string& file) {
   return read(*YamlDocument::parse(text, file));
+}
+
+Device at_clock(const Device& device, double hz) {
+  SIM_CHECK(device.clock_hz > 0 && hz > 0, "a device whose clock is set has one");
+  Device result = device;
+  for (auto& [dtype, peak] : result.peak) peak = FlopRate(peak.count() * hz / device.clock_hz);
+  result.clock_hz = hz;
+  return result;
 }
 
 DType multiplied_on(const Device& device, DType dtype) {

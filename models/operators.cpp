@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "models/operator_builder.h"
 #include "sim/core/error.h"
@@ -28,9 +29,13 @@ void add_mlp(OperatorBuilder& build, const std::string& prefix, OperatorKind kin
   build.gemm(prefix + "_down_proj", kind, format, m, hidden, split);
 }
 
+bool holds(std::span<const std::string> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 // Scores to choices: softmax or sigmoid, group limits and top-k in one kernel over fp32 scores;
 // then the rows are permuted, and quantised, for dispatch.
-void add_gate(OperatorBuilder& build, const FfnBlock& f) {
+void add_gate(OperatorBuilder& build, const FfnBlock& f, std::span<const std::string> covered) {
   const MoeModel& model = build.model();
   const Routing& routing = *f.routing;
   const std::int64_t m = build.batch().tokens;
@@ -38,6 +43,7 @@ void add_gate(OperatorBuilder& build, const FfnBlock& f) {
   build.elementwise(
       "top_k", OperatorKind::kGate, static_cast<double>(5 * m * routing.experts),
       static_cast<double>(m * routing.experts) * 4 + static_cast<double>(m * routing.top_k) * 8);
+  if (holds(covered, "permute_quantise")) return;
   build.elementwise(
       "permute_quantise", OperatorKind::kPermute, 0,
       static_cast<double>(m * model.hidden) * build.activation() +
@@ -45,23 +51,27 @@ void add_gate(OperatorBuilder& build, const FfnBlock& f) {
               gemm_input_bytes(model.formats.experts.multiplied, model.formats.activations));
 }
 
-void add_combine(OperatorBuilder& build, const FfnBlock& f) {
+// An experts' kernel that sums its own rows leaves one, which the shared experts' is added to.
+void add_combine(OperatorBuilder& build, const FfnBlock& f, std::span<const std::string> covered) {
   const std::int64_t m = build.batch().tokens;
   const std::int64_t hidden = build.model().hidden;
-  const std::int64_t rows = f.routing->top_k + (f.shared_experts > 0 ? 1 : 0) +
-                            (f.dense_inter > 0 ? 1 : 0);  // read, and one written
+  const bool summed = holds(covered, "weighted_sum");
+  const std::int64_t others = (f.shared_experts > 0 ? 1 : 0) + (f.dense_inter > 0 ? 1 : 0);
+  if (summed && others == 0) return;
+  const std::int64_t rows = (summed ? 1 : f.routing->top_k) + others;  // read, and one written
   build.elementwise("weighted_sum", OperatorKind::kPermute,
                     static_cast<double>(2 * m * rows * hidden),
                     static_cast<double>(m * (rows + 1) * hidden) * build.activation());
 }
 
-void add_ffn(OperatorBuilder& build, const Block& block, BlockPart part) {
+void add_ffn(OperatorBuilder& build, const Block& block, BlockPart part,
+             std::span<const std::string> covered) {
   const FfnBlock& f = block.ffn();
   const ModelFormats& formats = build.model().formats;
   switch (part) {
     case BlockPart::kBeforeDispatch:
       build.residual_norm();
-      if (f.routing) add_gate(build, f);
+      if (f.routing) add_gate(build, f, covered);
       return;
     case BlockPart::kShared:
       if (f.dense_inter > 0) {
@@ -73,7 +83,7 @@ void add_ffn(OperatorBuilder& build, const Block& block, BlockPart part) {
       }
       return;
     case BlockPart::kAfterCombine:
-      if (f.routing) add_combine(build, f);
+      if (f.routing) add_combine(build, f, covered);
       build.extra_norms(block.norms - 1);
       return;
   }
@@ -241,15 +251,22 @@ std::optional<KernelFamily> parse_kernel_family(std::string_view text) {
   return std::nullopt;
 }
 
+std::vector<std::string> kernel_family_names() {
+  std::vector<std::string> names;
+  for (const auto& [family, name] : kFamilies) names.emplace_back(name);
+  return names;
+}
+
 std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,
-                                      const TokenBatch& batch, int tp) {
+                                      const TokenBatch& batch, int tp,
+                                      std::span<const std::string> covered) {
   SIM_CHECK(tp > 0, "a width of tensor parallelism is positive");
   const Block& here = block_at(model, {layer, block});
   const Stack stack = model.layers[static_cast<std::size_t>(layer)].stack;
   if (batch.tokens <= 0 || (stack == Stack::kEncoder && batch.phase == Phase::kDecode)) return {};
   OperatorBuilder build(model, batch, tp);
   if (here.kind() == BlockKind::kFfn) {
-    add_ffn(build, here, part);
+    add_ffn(build, here, part, covered);
   } else if (part == BlockPart::kBeforeDispatch) {
     add_attention(build, here.attention(), here.norms);
   }
@@ -299,6 +316,9 @@ ExpertFfn expert_ffn(const MoeModel& model, BlockId id, std::span<const std::int
   ffn.compute = model.formats.experts.multiplied;
   ffn.stored = model.formats.experts.stored.dtype;
   ffn.activations = model.formats.activations;
+  ffn.tokens = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
+  ffn.top_k = 1;
+  ffn.experts = static_cast<std::int64_t>(rows.size());
   return ffn;
 }
 

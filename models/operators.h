@@ -59,6 +59,7 @@ enum class KernelFamily {
 };
 std::string_view to_text(KernelFamily family);  // "expert_ffn", "gemm", "attention_prefill", ...
 std::optional<KernelFamily> parse_kernel_family(std::string_view text);
+std::vector<std::string> kernel_family_names();
 
 // The core of an attention block on one rank, after windows and chunks have cut it.
 struct AttentionShape {
@@ -120,16 +121,18 @@ enum class BlockPart {
 // Kernels of one part of one block on one rank. `tp`: tensor-parallel width of attention, dense and
 // shared FFN (heads and inter are split, rounded up; key-value heads are copied when fewer than
 // tp). A part that runs nothing (an encoder's blocks in decode, zero tokens) is empty. REQUIRES: tp
-// > 0, the block exists.
+// > 0, the block exists. `covered`: operators by name that the experts' kernel runs itself.
 std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,
-                                      const TokenBatch& batch, int tp);
+                                      const TokenBatch& batch, int tp,
+                                      std::span<const std::string> covered = {});
 std::vector<Operator> input_operators(const MoeModel& model, const TokenBatch& batch,
                                       int tp);  // embedding
 std::vector<Operator> output_operators(const MoeModel& model, const TokenBatch& batch,
                                        int tp);  // final norm, LM head, sampling
 
 // The routed experts of a block on a rank with `rows` per local expert slot, split over `etp`
-// ranks. REQUIRES: the block is an FFN with routing; `rows` outlives the result.
+// ranks, as behind a dispatch: the kernel is handed the rows that arrived, one choice each.
+// REQUIRES: the block is an FFN with routing; `rows` outlives the result.
 ExpertFfn expert_ffn(const MoeModel& model, BlockId block, std::span<const std::int64_t> rows,
                      int etp);
 // Bytes per value of a GEMM's input: what it multiplies where that is narrower than 2 bytes (8-bit

@@ -1,6 +1,7 @@
 #include "models/costs/calibrated_costs.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "sim/core/error.h"
 
@@ -12,18 +13,18 @@ bool format_matters(KernelFamily family) {
   return family != KernelFamily::kStreaming && family != KernelFamily::kCopy;
 }
 
-KernelCost priced(const KernelConstants& constants, const KernelCall& call,
-                  const DeviceRates& rates) {
-  const CalibratedParts result = evaluate(constants, call, rates);
-  KernelCost cost;
-  cost.time = duration_from_seconds(result.parts.time);
-  cost.fixed = duration_from_seconds(result.parts.fixed);
-  cost.compute = duration_from_seconds(result.parts.compute);
-  cost.memory = duration_from_seconds(result.parts.memory);
-  cost.label = constants.label;
-  cost.source = constants.provenance;
-  cost.in_range = result.in_range;
-  return cost;
+bool fits(const KernelConstants& each, const KernelWish& wish, const Device& device,
+          DType multiplied_here) {
+  if (each.family != wish.family) return false;
+  if (wish.source != nullptr && !each.called(*wish.source)) return false;
+  if (format_matters(wish.family)) {
+    if (each.format.stored != wish.format.stored) return false;
+    if (multiplied_on(device, each.format.multiplied) != multiplied_here) return false;
+    if (wish.exact_scales && each.format.block_scales != wish.format.block_scales) return false;
+  }
+  return each.operators.empty() ||
+         (wish.op != nullptr && std::find(each.operators.begin(), each.operators.end(), *wish.op) !=
+                                    each.operators.end());
 }
 
 }  // namespace
@@ -37,51 +38,80 @@ DeviceRates rates_for(const Device& device, DType multiplied, int sms) {
   return rates;
 }
 
-const KernelConstants* CalibratedCosts::find(const Device& device, KernelFamily family,
-                                             DType stored, DType multiplied,
-                                             const KernelCall& call) const {
-  const KernelConstants* first = nullptr;
-  const auto wanted = sources_.find(family);
-  const DType on = multiplied_on(device, multiplied);
+const KernelConstants* choose_constants(const Device& device, const KernelWish& wish,
+                                        const KernelCall& call) {
+  const DType here = multiplied_on(device, wish.format.multiplied);
+  const KernelConstants* best = nullptr;
+  double nearest = -1;  // of `best`; below 0: not worked out yet
   for (const KernelConstants& each : device.kernels) {
-    if (each.family != family) continue;
-    if (wanted != sources_.end() && !each.called(wanted->second)) continue;
-    if (format_matters(family) &&
-        (each.format.stored != stored || multiplied_on(device, each.format.multiplied) != on)) {
+    if (best != nullptr && each.source != best->source) continue;
+    if (!fits(each, wish, device, here)) continue;
+    if (best == nullptr) {
+      best = &each;
       continue;
     }
-    if (!each.operators.empty() &&
-        (call.op == nullptr || std::find(each.operators.begin(), each.operators.end(),
-                                         call.op->name) == each.operators.end())) {
-      continue;
-    }
-    if (first == nullptr) first = &each;
-    if (each.source == first->source && in_range(each, call)) return &each;
+    if (nearest < 0) nearest = distance_outside(*best, call);
+    if (nearest == 0) break;
+    const double distance = distance_outside(each, call);
+    if (distance >= nearest) continue;
+    best = &each;
+    nearest = distance;
   }
-  return first;
+  return best;
+}
+
+KernelCost calibrated_cost(const KernelConstants& constants, const KernelCall& call,
+                           const Device& device, int sms) {
+  const CalibratedParts result =
+      evaluate(constants, call, rates_for(device, constants.format.multiplied, sms));
+  KernelCost cost;
+  cost.time = duration_from_seconds(result.parts.time);
+  cost.fixed = duration_from_seconds(result.parts.fixed);
+  cost.compute = duration_from_seconds(result.parts.compute);
+  cost.memory = duration_from_seconds(result.parts.memory);
+  cost.label = constants.label;
+  cost.source = constants.provenance;
+  cost.in_range = result.in_range;
+  return cost;
+}
+
+const KernelConstants* CalibratedCosts::find(const Device& device, KernelWish wish,
+                                             const KernelCall& call) const {
+  const auto wanted = sources_.find(wish.family);
+  if (wanted != sources_.end()) wish.source = &wanted->second;
+  return choose_constants(device, wish, call);
 }
 
 const KernelConstants* CalibratedCosts::constants_for(const Operator& op,
                                                       const Device& device) const {
-  return find(device, op.family, op.stored, op.compute, {.op = &op});
+  return find(device, {op.family, {op.stored, op.compute, false}, false, &op.name}, {.op = &op});
 }
 
 const KernelConstants* CalibratedCosts::constants_for(const ExpertFfn& ffn,
                                                       const Device& device) const {
-  return find(device, KernelFamily::kExpertFfn, ffn.stored, ffn.compute, {.experts = &ffn});
+  return find(device, {KernelFamily::kExpertFfn, {ffn.stored, ffn.compute, false}},
+              {.experts = &ffn});
 }
 
 KernelCost CalibratedCosts::cost(const Operator& op, const Device& device, int sms) const {
   const KernelConstants* constants = constants_for(op, device);
   if (constants == nullptr) return roofline_.cost(op, device, sms);
-  return priced(*constants, {.op = &op}, rates_for(device, constants->format.multiplied, sms));
+  return calibrated_cost(*constants, {.op = &op}, device, sms);
 }
 
 KernelCost CalibratedCosts::cost(const ExpertFfn& ffn, const Device& device, int sms) const {
-  const KernelConstants* constants = constants_for(ffn, device);
+  const bool empty =
+      std::all_of(ffn.rows.begin(), ffn.rows.end(), [](std::int64_t rows) { return rows == 0; });
+  const KernelConstants* constants = empty ? nullptr : constants_for(ffn, device);
   if (constants == nullptr) return roofline_.cost(ffn, device, sms);
-  return priced(*constants, {.experts = &ffn},
-                rates_for(device, constants->format.multiplied, sms));
+  return calibrated_cost(*constants, {.experts = &ffn}, device, sms);
+}
+
+std::span<const std::string> CalibratedCosts::covered(const ExpertFfn& ffn,
+                                                      const Device& device) const {
+  const KernelConstants* constants = constants_for(ffn, device);
+  if (constants == nullptr) return {};
+  return constants->covers;
 }
 
 }  // namespace sim

@@ -1,13 +1,13 @@
 // The cost model of a run: each call by the device's calibrated constants for its family and
 // format, and by the roofline where there are none.
 //
-// Which constants: of the device's entries for the family and the format, the one whose source the
-// user named, else the first. A source may have several entries, one per head size or operator: the
-// first whose range holds the call, else its first. A format without constants of its own (a device
-// that multiplies fp8 on bf16 cores) takes those of what the device multiplies instead.
+// Which constants: of the device's entries for the family and the format, the source that the user
+// named, else that of the first entry. A source may have several entries (one per head size of an
+// attention kernel): the one whose calibrated range holds the call, else the nearest to it.
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 
 #include "models/cost_model.h"
@@ -18,20 +18,37 @@ namespace sim {
 // A source for a family ("expert_ffn" -> "deepgemm"); families that are absent take the first.
 using KernelSources = std::map<KernelFamily, std::string>;
 
+// What is looked for among a device's constants.
+struct KernelWish {
+  KernelFamily family = KernelFamily::kStreaming;
+  KernelFormat format;
+  bool exact_scales = false;            // "fp8" is not "fp8_block"
+  const std::string* op = nullptr;      // an operator's name
+  const std::string* source = nullptr;  // null: the first that fits
+};
+
+// Null: none. Pure and cheap: called once per kernel.
+const KernelConstants* choose_constants(const Device& device, const KernelWish& wish,
+                                        const KernelCall& call);
+
+// A call by these constants on `sms` SMs of the device.
+KernelCost calibrated_cost(const KernelConstants& constants, const KernelCall& call,
+                           const Device& device, int sms);
+
 class CalibratedCosts : public CostModel {
  public:
   explicit CalibratedCosts(KernelSources sources = {}) : sources_(std::move(sources)) {}
 
   KernelCost cost(const Operator& op, const Device& device, int sms) const override;
   KernelCost cost(const ExpertFfn& ffn, const Device& device, int sms) const override;
+  std::span<const std::string> covered(const ExpertFfn& ffn, const Device& device) const override;
 
   // Null: none, so the roofline answers.
   const KernelConstants* constants_for(const Operator& op, const Device& device) const;
   const KernelConstants* constants_for(const ExpertFfn& ffn, const Device& device) const;
 
  private:
-  const KernelConstants* find(const Device& device, KernelFamily family, DType stored,
-                              DType multiplied, const KernelCall& call) const;
+  const KernelConstants* find(const Device& device, KernelWish wish, const KernelCall& call) const;
 
   KernelSources sources_;
   Roofline roofline_;

@@ -162,7 +162,8 @@ KernelConstants read_entry(const YamlNode& node, Mistakes& mistakes) {
   if (const std::optional<KernelFamily> known = parse_kernel_family(family)) {
     constants.family = *known;
   } else if (!family.empty()) {
-    map.mistake("kernel", fmt::format("there is no kernel '{}'", family));
+    map.mistake("kernel", fmt::format("there is no kernel '{}'", family),
+                suggest(family, kernel_family_names()));
   }
   constants.source = map.text("source");
   constants.also = map.texts_or_empty("also");
@@ -183,12 +184,48 @@ KernelConstants read_entry(const YamlNode& node, Mistakes& mistakes) {
   return constants;
 }
 
+BorrowedKernels read_borrowed(const YamlNode& node, Mistakes& mistakes) {
+  static const std::vector<std::string> kScales = {"data-sheet", "reachable", "sm-clock"};
+  YamlMap map(node, "borrowed", mistakes);
+  BorrowedKernels wish;
+  wish.place = map.place_of("from");
+  wish.from = map.text("from");
+  for (const std::string& name : map.texts_or_empty("kernels")) {
+    if (const std::optional<KernelFamily> family = parse_kernel_family(name)) {
+      wish.families.push_back(*family);
+    } else {
+      map.mistake("kernels", fmt::format("there is no kernel '{}'", name),
+                  suggest(name, kernel_family_names()));
+    }
+  }
+  wish.sources = map.texts_or_empty("sources");
+  for (const std::string& name : map.texts_or_empty("formats")) {
+    if (const std::optional<KernelFormat> format = parse_kernel_format(name)) {
+      wish.formats.push_back(*format);
+    } else {
+      map.mistake("formats", fmt::format("there is no format '{}'", name),
+                  suggest(name, kernel_format_names()));
+    }
+  }
+  const std::string scale = map.choice_or("scale", kScales.front(), kScales);
+  wish.scale = scale == "sm-clock"    ? BorrowScale::kSmClock
+               : scale == "reachable" ? BorrowScale::kReachable
+                                      : BorrowScale::kDataSheet;
+  wish.reason = map.text("reason");
+  map.finish();
+  return wish;
+}
+
 ConstantsFile read(YamlDocument& document) {
   Mistakes mistakes;
   YamlMap root(document.root(), "kernel constants", mistakes);
   ConstantsFile file;
   file.device = root.text("device");
+  file.device_place = root.place_of("device");
   file.kernels = read_kernel_list(root.list_or_empty("kernels"), mistakes);
+  for (const YamlNode& node : root.list_or_empty("borrowed")) {
+    file.borrowed.push_back(read_borrowed(node, mistakes));
+  }
   root.finish();
   mistakes.throw_if_any();
   return file;

@@ -16,11 +16,19 @@
 //     label: fitted
 //     provenance: "..."
 //     fitted_to: ["table#1-300/2"]
+//   borrowed:                            # behind the device's own, in this order
+//   - from: h100-sxm                     # a device of the catalog, whose own entries are lent
+//     kernels: [expert_ffn]              # absent: all of them, as the next two
+//     sources: [sglang-deepgemm]
+//     formats: [fp8_block]
+//     scale: data-sheet                  # data-sheet | reachable | sm-clock: borrowed_constants.h
+//     reason: "the same die"
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "models/costs/borrowed_constants.h"
 #include "models/costs/kernel_constants.h"
 #include "sim/input/yaml_reader.h"
 
@@ -32,7 +40,9 @@ std::vector<KernelConstants> read_kernel_list(std::span<const YamlNode> entries,
 
 struct ConstantsFile {
   std::string device;
+  Place device_place;
   std::vector<KernelConstants> kernels;
+  std::vector<BorrowedKernels> borrowed;
 };
 ConstantsFile read_constants_file(const std::string& path);  // throws Error with every mistake
 ConstantsFile parse_constants(const std::string& text, const std::string& name);

@@ -31,19 +31,27 @@ double log_correction(const KernelConstants& constants, const KernelCall& call) 
 
 }  // namespace
 
-bool in_range(const KernelConstants& constants, const KernelCall& call) {
-  if (constants.range.empty()) return true;
-  std::array<double, kMostExtents> extents{};
-  constants.form->extents_of(call, std::span(extents).first(constants.form->extents.size()));
-  for (std::size_t i = 0; i < constants.range.size(); ++i) {
-    const auto [least, most] = constants.range[i];
-    if (extents[i] < least * (1 - kSlack) || extents[i] > most * (1 + kSlack)) return false;
-  }
-  return true;
-}
-
 bool KernelConstants::called(std::string_view name) const {
   return source == name || std::find(also.begin(), also.end(), name) != also.end();
+}
+
+double distance_outside(const KernelConstants& constants, const KernelCall& call) {
+  if (constants.range.empty()) return 0;
+  std::array<double, kMostExtents> extents{};
+  constants.form->extents_of(call, std::span(extents).first(constants.form->extents.size()));
+  double distance = 0;
+  constexpr double kTiny = 1e-12;  // an extent of 0 is far from any other, not infinitely so
+  for (std::size_t i = 0; i < constants.range.size(); ++i) {
+    const auto [least, most] = constants.range[i];
+    const double at = std::max(extents[i], kTiny);
+    if (extents[i] < least * (1 - kSlack)) distance += std::log(std::max(least, kTiny) / at);
+    if (extents[i] > most * (1 + kSlack)) distance += std::log(at / std::max(most, kTiny));
+  }
+  return distance;
+}
+
+bool in_range(const KernelConstants& constants, const KernelCall& call) {
+  return distance_outside(constants, call) == 0;
 }
 
 CalibratedParts evaluate(const KernelConstants& constants, const KernelCall& call,

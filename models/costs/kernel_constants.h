@@ -43,6 +43,10 @@ struct CalibratedParts {
   KernelParts parts;
   bool in_range = true;
 };
+// How far a call lies outside the calibrated range: the sum over the extents of |ln(extent /
+// nearest bound)|; 0 inside, and where there is no range.
+double distance_outside(const KernelConstants& constants, const KernelCall& call);
+
 bool in_range(const KernelConstants& constants, const KernelCall& call);
 CalibratedParts evaluate(const KernelConstants& constants, const KernelCall& call,
                          const DeviceRates& rates);

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "models/device_reader.h"
+#include "sim/app/device_choice.h"
 #include "sim/core/error.h"
 #include "sim/input/yaml_reader.h"
 #include "topologies/cluster_reader.h"
@@ -65,8 +65,7 @@ DeviceTypes::DeviceTypes(const Cluster& cluster, const Catalog& catalog) {
   for (const ClusterDevice& device : cluster.devices) {
     auto at = types_.find(device.device_type);
     if (at == types_.end()) {
-      at = types_.emplace(device.device_type, read_device(catalog.device_file(device.device_type)))
-               .first;
+      at = types_.emplace(device.device_type, load_device(catalog, device.device_type)).first;
     }
     of_devices_.push_back(&at->second);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/costs/calibrated_costs.h"
 #include "models/roofline.h"
 #include "sim/core/error.h"
 #include "sim/core/memory_pool.h"
@@ -96,6 +97,11 @@ std::vector<ExpertPlacement> make_placements(const Scenario& scenario) {
   return placements;
 }
 
+std::unique_ptr<CostModel> make_costs(const Scenario& scenario) {
+  if (!scenario.kernels.calibrated) return std::make_unique<Roofline>();
+  return std::make_unique<CalibratedCosts>(scenario.kernels.sources);
+}
+
 InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
                           const ExchangeAlgorithm& exchange) {
   InferenceSetup setup{scenario.model,
@@ -130,7 +136,7 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
 void check_routing(const Scenario& scenario) { make_routing(scenario, {}); }
 
 std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
-  const Roofline costs;
+  const Roofline costs;  // asked for nothing: memory alone
   InferenceSetup setup = make_setup(scenario, costs, *scenario.exchange);
   std::vector<int> slots;
   const RoutingShape shape = scenario.routing_shape();

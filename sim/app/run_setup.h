@@ -26,6 +26,9 @@ std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPur
 // Per routed block of the model; empty for those that the run leaves out.
 std::vector<ExpertPlacement> make_placements(const Scenario& scenario);
 
+// What prices the scenario's kernels.
+std::unique_ptr<CostModel> make_costs(const Scenario& scenario);
+
 // All but the placements. Keeps references to the scenario and the cost model.
 InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
                           const ExchangeAlgorithm& exchange);

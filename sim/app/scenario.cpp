@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <set>
 
-#include "models/device_reader.h"
 #include "models/model_reader.h"
+#include "sim/app/device_choice.h"
 #include "sim/app/key_effects.h"
 #include "sim/app/scenario_disturbances.h"
 #include "sim/input/quantity.h"
@@ -121,8 +121,7 @@ void ScenarioReader::read_cluster_key() {
   for (const ClusterDevice& device : scenario_.cluster.devices) {
     if (scenario_.device_types.count(device.device_type) != 0) continue;
     try {
-      scenario_.device_types[device.device_type] =
-          read_device(catalog_.device_file(device.device_type));
+      scenario_.device_types[device.device_type] = load_device(catalog_, device.device_type);
     } catch (const Error& error) {
       mistakes_.add(root_.place_of("cluster"), error.mistakes().front().message,
                     error.mistakes().front().hint);

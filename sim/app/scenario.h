@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/costs/calibrated_costs.h"
 #include "models/device.h"
 #include "models/moe_model.h"
 #include "sim/app/catalog.h"
@@ -47,6 +48,12 @@ struct PlacementChoice {
   bool needs_load() const;  // whether the loads make a difference
 };
 
+// Which law prices kernels, and whose.
+struct KernelChoice {
+  bool calibrated = true;  // else the roofline prices everything
+  KernelSources sources;
+};
+
 struct Scenario {
   std::string name;
   std::string file;
@@ -68,6 +75,7 @@ struct Scenario {
   int communication_sms = 0;
   bool receive_hook = true;
   NetworkChoice network;
+  KernelChoice kernels;
   HostSpec host;
   Overlap overlap = Overlap::kNone;
   Bytes framework_reserve;

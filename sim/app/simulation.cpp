@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "analysis/result_store.h"
-#include "models/roofline.h"
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
 #include "sim/policies/collectives/ports_levels.h"
@@ -134,7 +133,8 @@ class Simulation {
   Simulation(const Scenario& scenario, const RunOptions& options)
       : scenario_(scenario),
         options_(options),
-        setup_(make_setup(scenario, costs_, *scenario.exchange)),
+        costs_(make_costs(scenario)),
+        setup_(make_setup(scenario, *costs_, *scenario.exchange)),
         routes_(scenario.cluster),
         recorder_(scenario.layout.world, static_cast<int>(scenario.model.layers.size()),
                   scenario.network.fidelity == Fidelity::kFlows),
@@ -160,7 +160,7 @@ class Simulation {
 
   const Scenario& scenario_;
   const RunOptions& options_;
-  Roofline costs_;
+  std::unique_ptr<CostModel> costs_;
   InferenceSetup setup_;
   Routes routes_;
   EventLoop loop_;

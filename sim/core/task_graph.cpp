@@ -145,7 +145,10 @@ void TaskGraph::start(std::int32_t index) {
   Stream& stream = streams_[task.spec.stream.index()];
   if (stream.kind == StreamKind::kCompute) report_wait(index);
   Duration lead{0};
-  if (stream.has_run) lead = std::max(Duration(0), stream.last_end + stream.gap - loop_.now());
+  if (stream.has_run) {
+    const Duration gap = std::max(Duration(0), stream.gap - task.spec.gap_inside);
+    lead = std::max(Duration(0), stream.last_end + gap - loop_.now());
+  }
   releases_[static_cast<std::size_t>(task.release)].causes[causes_.launch] += lead.count();
   if (stream.kind == StreamKind::kCompute && lead > Duration(0)) {
     observer_.on_wait(

@@ -53,6 +53,7 @@ struct TaskSpec {
   CauseShare shares[2] = {};  // how the duration is booked; what is missing goes to shares[0].cause
   HeldId held;                // invalid: holds nothing
   std::int64_t held_amount = 0;
+  Duration gap_inside{};  // of the stream's gap, what the duration holds already
 };
 
 struct PartSpec {

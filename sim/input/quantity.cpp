@@ -42,6 +42,8 @@ constexpr Unit kBandwidths[] = {{"B/s", 1},
 constexpr Unit kFlopRates[] = {{"GFLOP/s", 1e9}, {"TFLOP/s", 1e12}, {"PFLOP/s", 1e15},
                                {"GFLOPS", 1e9},  {"TFLOPS", 1e12},  {"PFLOPS", 1e15}};
 
+constexpr Unit kFrequencies[] = {{"Hz", 1}, {"kHz", 1e3}, {"MHz", 1e6}, {"GHz", 1e9}};
+
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
@@ -134,6 +136,12 @@ std::optional<FlopRate> parse_flop_rate(std::string_view text, std::string& mist
   const auto value = parse(text, kFlopRates, "compute rate", "'989 TFLOP/s'", mistake);
   if (!value || !check_finite_not_negative(*value, text, mistake)) return std::nullopt;
   return FlopRate(*value);
+}
+
+std::optional<double> parse_frequency(std::string_view text, std::string& mistake) {
+  const auto value = parse(text, kFrequencies, "frequency", "'1.83 GHz' or '1410 MHz'", mistake);
+  if (!value || !check_finite_not_negative(*value, text, mistake)) return std::nullopt;
+  return value;
 }
 
 }  // namespace sim

@@ -18,6 +18,8 @@ std::optional<Duration> parse_duration(std::string_view text, std::string& mista
 std::optional<Bytes> parse_bytes(std::string_view text, std::string& mistake);
 std::optional<Bandwidth> parse_bandwidth(std::string_view text, std::string& mistake);
 std::optional<FlopRate> parse_flop_rate(std::string_view text, std::string& mistake);
+// "1.83 GHz": cycles per second.
+std::optional<double> parse_frequency(std::string_view text, std::string& mistake);
 
 // A plain number without a unit. Counts may be written 1_000 or 1e6 as long as they are whole.
 std::optional<double> parse_number(std::string_view text);

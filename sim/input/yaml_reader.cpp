@@ -407,6 +407,10 @@ FlopRate YamlMap::flop_rate_or(std::string_view key, FlopRate fallback) {
   return quantity_of<FlopRate>(key, value, parse_flop_rate).value_or(fallback);
 }
 
+double YamlMap::frequency(std::string_view key) {
+  return quantity_of<double>(key, require(key), parse_frequency).value_or(0);
+}
+
 std::string YamlMap::choice(std::string_view key, std::span<const std::string> choices) {
   std::string fallback = choices.empty() ? "" : choices.front();
   const YamlNode value = require(key);

@@ -141,6 +141,7 @@ class YamlMap {
   Bandwidth bandwidth_or(std::string_view key, Bandwidth fallback);
   FlopRate flop_rate(std::string_view key);
   FlopRate flop_rate_or(std::string_view key, FlopRate fallback);
+  double frequency(std::string_view key);  // Hz
 
   // One of `choices`; a wrong word is a mistake with a suggestion.
   std::string choice(std::string_view key, std::span<const std::string> choices);

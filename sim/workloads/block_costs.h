@@ -17,6 +17,7 @@ namespace sim {
 struct PricedKernel {
   OperatorKind kind = OperatorKind::kNorm;
   Duration time{};
+  Duration fixed{};          // of it, what does not depend on the size: the start-up
   std::int32_t ledger = -1;  // line of the CostLedger
   double least_s = 0;  // no device of this kind can be faster: flops at peak, bytes at HBM peak
 };
@@ -46,8 +47,9 @@ class CostLedger {
 
 class BlockCosts {
  public:
-  // Keeps references.
-  BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger);
+  // Keeps references. `local`: every rank holds all experts (EP 1), so that the experts' kernel is
+  // handed the tokens themselves, and what it covers beside its matrices is not run again.
+  BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger, bool local);
 
   void clear() { cache_.clear(); }  // once per step: contexts grow, so batches do not come back
   const std::vector<PricedKernel>& block(int layer, int block, BlockPart part,
@@ -55,8 +57,9 @@ class BlockCosts {
                                          int sms);
   const std::vector<PricedKernel>& input(const TokenBatch& batch, int tp, const Device& device);
   const std::vector<PricedKernel>& output(const TokenBatch& batch, int tp, const Device& device);
-  PricedKernel experts(BlockId block, std::span<const std::int64_t> rows, const Device& device,
-                       int sms);
+  // `tokens`: of the rank, before dispatch; what the kernel is handed where experts are local.
+  PricedKernel experts(BlockId block, std::span<const std::int64_t> rows, std::int64_t tokens,
+                       const Device& device, int sms);
 
  private:
   // Layers that are equal share their prices: the first equal one stands for them.
@@ -67,9 +70,14 @@ class BlockCosts {
   static Key key_of(int layer, int block, int part, const TokenBatch& batch, int tp,
                     const Device& device, int sms);
 
+  PricedKernel price(OperatorKind kind, const std::string& name, const KernelCost& cost,
+                     double least_s, const Device& device);
+  std::span<const std::string> covered(int layer, int block, const Device& device) const;
+
   const MoeModel& model_;
   const CostModel& costs_;
   CostLedger& ledger_;
+  bool local_;
   std::vector<int> same_as_;  // per layer
   std::map<Key, std::vector<PricedKernel>> cache_;
 };

@@ -32,7 +32,7 @@ InferenceStep::InferenceStep(const InferenceSetup& setup, TaskGraph& graph, Clus
       routing_source_(routing),
       ledger_(ledger),
       traffic_(std::move(traffic)),
-      costs_(setup.model, setup.costs, ledger) {
+      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1) {
   for (int r = 0; r < setup.layout.world; ++r) {
     const DeviceId device(r);
     Rank rank;
@@ -121,6 +121,8 @@ void InferenceStep::run_kernel(int r, const PricedKernel& kernel, int layer, int
   spec.tag = {static_cast<std::int16_t>(kind_of(kernel.kind)), static_cast<std::int16_t>(layer),
               step_};
   spec.duration = kernel.time;
+  // A start-up is measured between kernels that follow one another, so it holds the gap.
+  spec.gap_inside = kernel.fixed;
   std::copy(shares.begin(), shares.end(), spec.shares);
   spec.held = rank.sms;
   spec.held_amount = sms;
@@ -307,7 +309,7 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
                   layer, sms);
       if (overlap) rank.needs.push_back(part);
     }
-    group_experts(id, group, index, rows_per_slot, placement);
+    group_experts(id, group, index, rows_per_slot, placement, batches);
     if (layout.edp == 1) std::swap(group_routing_, routing_);
   }
   block_facts.imbalance_max_over_mean = max_over_mean(rank_rows);
@@ -324,7 +326,8 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
 // The experts of one EP group, then combine. Time above the group's mean is a straggler's.
 void InferenceStep::group_experts(BlockId block, int group, std::size_t exchange_index,
                                   const std::vector<std::int64_t>& rows_per_slot,
-                                  const ExpertPlacement& placement) {
+                                  const ExpertPlacement& placement,
+                                  const std::vector<TokenBatch>& batches) {
   const int ep = setup_.layout.ep;
   const std::size_t slots = static_cast<std::size_t>(placement.slots_per_rank);
   std::vector<PricedKernel> kernels;
@@ -333,8 +336,9 @@ void InferenceStep::group_experts(BlockId block, int group, std::size_t exchange
   for (int i = 0; i < ep; ++i) {
     const std::span<const std::int64_t> rows(
         rows_per_slot.data() + static_cast<std::size_t>(i) * slots, slots);
-    const Device& device = *setup_.devices[static_cast<std::size_t>(group * ep + i)];
-    kernels.push_back(costs_.experts(block, rows, device, device.sms));
+    const std::size_t rank = static_cast<std::size_t>(group * ep + i);
+    const Device& device = *setup_.devices[rank];
+    kernels.push_back(costs_.experts(block, rows, batches[rank].tokens, device, device.sms));
     sum += kernels.back().time;
     totals.push_back(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
   }

@@ -86,7 +86,7 @@ class InferenceStep {
                     const std::vector<RankSequences>& sequences, StepFacts& facts);
   void group_experts(BlockId block, int group, std::size_t exchange,
                      const std::vector<std::int64_t>& rows_per_slot,
-                     const ExpertPlacement& placement);
+                     const ExpertPlacement& placement, const std::vector<TokenBatch>& batches);
   void tp_collective(TaskKind kind, int layer, const std::vector<RankSequences>& sequences);
   std::vector<TaskId> exchange(std::size_t index, TaskKind kind);
   void fill_exchange(BlockExchange& data, TaskKind kind, CollectiveBody& body);
