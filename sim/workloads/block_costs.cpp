@@ -116,12 +116,10 @@ PricedKernel BlockCosts::price(OperatorKind kind, const std::string& name, const
       "the data sheet's peaks, where the calibrated time is shorter: weights measured in the L2";
   KernelCost in_model = cost;
   const Duration least = duration_from_seconds(least_s);
-  if (cost.time < least) {
+  if (cost.label != CostLabel::kRoofline && cost.time < least) {
     in_model.time = least;
-    if (cost.label != CostLabel::kRoofline) {
-      in_model.label = CostLabel::kRoofline;
-      in_model.source = kBound;
-    }
+    in_model.label = CostLabel::kRoofline;
+    in_model.source = kBound;
   }
   return {kind, in_model.time, in_model.fixed, ledger_.line(name, device.name, in_model), least_s};
 }
