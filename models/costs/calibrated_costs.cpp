@@ -27,6 +27,20 @@ bool fits(const KernelConstants& each, const KernelWish& wish, const Device& dev
                                     each.operators.end());
 }
 
+KernelCost not_below(Flops flops, Bytes bytes, DType compute, const Device& device,
+                     KernelCost cost) {
+  static constexpr std::string_view kPeaks =
+      "peaks of the data sheet: measured alone it is faster, with its weights in the L2";
+  const Duration least = duration_from_seconds(
+      std::max(flops.count() / peak_rate(device, compute).count(),
+               static_cast<double>(bytes.count()) / device.memory_bandwidth.count()));
+  if (cost.time >= least) return cost;
+  cost.time = least;
+  cost.label = CostLabel::kRoofline;
+  cost.source = kPeaks;
+  return cost;
+}
+
 }  // namespace
 
 DeviceRates rates_for(const Device& device, DType multiplied, int sms) {
@@ -96,7 +110,8 @@ const KernelConstants* CalibratedCosts::constants_for(const ExpertFfn& ffn,
 KernelCost CalibratedCosts::cost(const Operator& op, const Device& device, int sms) const {
   const KernelConstants* constants = constants_for(op, device);
   if (constants == nullptr) return roofline_.cost(op, device, sms);
-  return calibrated_cost(*constants, {.op = &op}, device, sms);
+  return not_below(op.flops, op.weight_bytes + op.activation_bytes, op.compute, device,
+                   calibrated_cost(*constants, {.op = &op}, device, sms));
 }
 
 KernelCost CalibratedCosts::cost(const ExpertFfn& ffn, const Device& device, int sms) const {
@@ -104,7 +119,8 @@ KernelCost CalibratedCosts::cost(const ExpertFfn& ffn, const Device& device, int
       std::all_of(ffn.rows.begin(), ffn.rows.end(), [](std::int64_t rows) { return rows == 0; });
   const KernelConstants* constants = empty ? nullptr : constants_for(ffn, device);
   if (constants == nullptr) return roofline_.cost(ffn, device, sms);
-  return calibrated_cost(*constants, {.experts = &ffn}, device, sms);
+  return not_below(flops_of(ffn), weight_bytes_of(ffn) + activation_bytes_of(ffn), ffn.compute,
+                   device, calibrated_cost(*constants, {.experts = &ffn}, device, sms));
 }
 
 std::span<const std::string> CalibratedCosts::covered(const ExpertFfn& ffn,

@@ -4,6 +4,10 @@
 // Which constants: of the device's entries for the family and the format, the source that the user
 // named, else that of the first entry. A source may have several entries (one per head size of an
 // attention kernel): the one whose calibrated range holds the call, else the nearest to it.
+//
+// In a model a kernel is never faster than its flops and bytes at the data sheet's peaks: a loop
+// that measures a small kernel finds its weights in the L2, where other layers have evicted them in
+// a model. Such a call is priced, and labelled, by the peaks.
 #pragma once
 
 #include <map>
@@ -31,7 +35,7 @@ struct KernelWish {
 const KernelConstants* choose_constants(const Device& device, const KernelWish& wish,
                                         const KernelCall& call);
 
-// A call by these constants on `sms` SMs of the device.
+// A call by these constants on `sms` SMs of the device, as it was measured alone.
 KernelCost calibrated_cost(const KernelConstants& constants, const KernelCall& call,
                            const Device& device, int sms);
 

@@ -108,20 +108,9 @@ PricedKernel BlockCosts::experts(BlockId block, std::span<const std::int64_t> ro
                device);
 }
 
-// Small weights that a measuring loop found in the L2 make a calibrated time shorter than their
-// bytes take at the data sheet's peak; in a model other layers have evicted them.
 PricedKernel BlockCosts::price(OperatorKind kind, const std::string& name, const KernelCost& cost,
                                double least_s, const Device& device) {
-  static constexpr std::string_view kBound =
-      "the data sheet's peaks, where the calibrated time is shorter: weights measured in the L2";
-  KernelCost in_model = cost;
-  const Duration least = duration_from_seconds(least_s);
-  if (cost.label != CostLabel::kRoofline && cost.time < least) {
-    in_model.time = least;
-    in_model.label = CostLabel::kRoofline;
-    in_model.source = kBound;
-  }
-  return {kind, in_model.time, in_model.fixed, ledger_.line(name, device.name, in_model), least_s};
+  return {kind, cost.time, cost.fixed, ledger_.line(name, device.name, cost), least_s};
 }
 
 std::span<const std::string> BlockCosts::covered(int layer, int block, const Device& device) const {
