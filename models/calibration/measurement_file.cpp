@@ -55,20 +55,22 @@ void check_unit(YamlMap& units, const char* what, const char* known) {
                 std::string("the only one is '") + known + "'");
 }
 
+// A note: may be absent, and may be the empty text that text() refuses.
+std::string text_or_empty(YamlMap& map, const char* key) {
+  const YamlNode value = map.child(key);
+  if (!value.defined() || (value.is_scalar() && value.text().empty())) return "";
+  return map.text(key);
+}
+
 MeasuredDevice read_device(YamlMap map) {
   MeasuredDevice device;
   device.name = map.text("name");
   device.sms = static_cast<int>(map.count("sms", {1, 1'000'000}));
   device.clock_mhz = map.number_or("clock_mhz", 0);
-  const auto text_or_empty = [&](const char* key) {
-    const YamlNode value = map.child(key);
-    if (!value.defined() || (value.is_scalar() && value.text().empty())) return std::string();
-    return map.text(key);
-  };
-  device.clock_note = text_or_empty("clock_note");
+  device.clock_note = text_or_empty(map, "clock_note");
   device.memory_bytes = map.count("memory_bytes", {1, kMost});
-  device.driver = text_or_empty("driver");
-  device.runtime = text_or_empty("runtime");
+  device.driver = text_or_empty(map, "driver");
+  device.runtime = text_or_empty(map, "runtime");
   map.finish();
   return device;
 }
@@ -80,7 +82,7 @@ MeasurementMethod read_method(YamlMap map) {
   method.least_repeats = static_cast<int>(map.count("least_repeats", {1}));
   method.least_time_s = map.number("least_time_s");
   method.rotating_bytes = map.count("rotating_bytes", {0, kMost});
-  if (map.has("rotated")) method.rotated = map.text("rotated");
+  method.rotated = text_or_empty(map, "rotated");
   method.statistic = map.choice("statistic", kStatistics);
   map.finish();
   return method;

@@ -1,11 +1,24 @@
 #include "models/microbench/case_builder.h"
 
+#include <set>
 #include <utility>
 
 namespace sim::microbench {
 
 CaseBuilder::CaseBuilder(std::vector<std::string> matrix, std::vector<std::string> plain)
     : matrix_(std::move(matrix)), plain_(std::move(plain)) {}
+
+std::vector<KernelCase> CaseBuilder::take() {
+  std::set<std::string> seen;
+  std::vector<KernelCase> once;
+  for (KernelCase& one : cases_) {
+    std::string text = id_text(one);
+    for (const std::int64_t count : one.rows) text += " " + std::to_string(count);
+    if (seen.insert(std::move(text)).second) once.push_back(std::move(one));
+  }
+  cases_.clear();
+  return once;
+}
 
 void CaseBuilder::dtypes(std::vector<std::string> matrix, std::string plain) {
   matrix_dtypes_ = std::move(matrix);

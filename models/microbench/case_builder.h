@@ -46,6 +46,8 @@ class CaseBuilder {
              const Options& options = {}, const Counts& rows = {});
 
   std::vector<KernelCase>& cases() { return cases_; }
+  // The cases, each once: few tokens spread alike under several skews.
+  std::vector<KernelCase> take();
 
  private:
   void add_matrix(KernelCase one, const Passes& passes);

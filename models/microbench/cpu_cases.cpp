@@ -84,7 +84,7 @@ std::vector<KernelCase> cpu_cases(bool quick) {
   add_attention(list, quick);
   list.layer(kLayer, tokens, quick ? std::span<const Skew>(kTwo) : kSkews);
   list.layer(kHeldOut, quick ? few : tokens, quick ? std::span<const Skew>(kTwo) : kSkews);
-  return std::move(list.cases());
+  return list.take();
 }
 
 }  // namespace sim::microbench

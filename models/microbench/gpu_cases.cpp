@@ -151,7 +151,7 @@ std::vector<KernelCase> gpu_cases(bool quick) {
   add_copies(list, quick);
   add_sms_and_graphs(list, quick ? Counts{64} : Counts{16, 32, 64, 96, 112, 124});
   for (const LayerShape& shape : {kQwen3, kGptOss, kMixtral}) list.layer(shape, tokens, skews);
-  return std::move(list.cases());
+  return list.take();
 }
 
 }  // namespace sim::microbench

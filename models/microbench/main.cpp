@@ -6,9 +6,11 @@
 #include <cstdio>
 #include <ctime>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <new>
+#include <optional>
 
 #include "models/microbench/case_list.h"
 #include "models/microbench/cpu/blas_core.h"
@@ -27,11 +29,12 @@ struct Arguments {
   std::string out;
   bool quick = false;
   bool check = false;
-  int threads = 1;
+  int threads = 0;  // 0: not given
 };
 
 std::unique_ptr<Backend> make_backend(const Arguments& arguments) {
-  if (arguments.backend == "cpu") return make_cpu_backend(arguments.threads);
+  if (arguments.backend == "cpu")
+    return make_cpu_backend(arguments.threads == 0 ? 1 : arguments.threads);
 #ifdef MOE_HAVE_CUDA
   return make_cuda_backend();
 #else
@@ -65,20 +68,50 @@ std::string today() {
   return text;
 }
 
-void write(const std::string& path, const sim::MeasurementFile& file) {
-  std::ofstream out(path, std::ios::binary);
-  out << to_yaml(file);
-  out.close();
-  if (!out) throw sim::Error(sim::Place{path}, "this file cannot be written");
-}
+// Written beside its place and moved there when it is whole: a run that fails leaves no half file,
+// and a place that cannot be written is known before anything is measured.
+class OutputFile {
+ public:
+  explicit OutputFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
+    out_.open(part_, std::ios::binary);
+    if (!out_) throw sim::Error(sim::Place{path_}, "this file cannot be written");
+  }
+  ~OutputFile() {
+    std::error_code ignored;
+    std::filesystem::remove(part_, ignored);
+  }
+  void finish(const std::string& text) {
+    out_ << text;
+    out_.close();
+    std::error_code code;
+    if (out_) std::filesystem::rename(part_, path_, code);
+    if (!out_ || code) throw sim::Error(sim::Place{path_}, "this file cannot be written");
+  }
 
-int run(const Arguments& arguments) {
+ private:
+  std::string path_;
+  std::string part_;
+  std::ofstream out_;
+};
+
+void check_words(const Arguments& arguments) {
   if (arguments.out.empty() && !arguments.check) {
     throw sim::Error("--out FILE is missing", "or --check, which writes none");
   }
-  if (!arguments.out.empty()) std::ofstream(arguments.out, std::ios::app);  // created or refused
+  if (!arguments.out.empty() && arguments.check) {
+    throw sim::Error("--check times nothing, so there is no file to write", "leave out --out");
+  }
+  if (arguments.threads != 0 && arguments.backend != "cpu") {
+    throw sim::Error("--threads is of the CPU's BLAS", "leave it out, or use --backend cpu");
+  }
+}
+
+int run(const Arguments& arguments) {
+  check_words(arguments);
   const std::vector<KernelCase> cases = chosen_cases(arguments);
   const std::unique_ptr<Backend> backend = make_backend(arguments);
+  std::optional<OutputFile> out;
+  if (!arguments.check) out.emplace(arguments.out);
   const auto progress = [&](std::size_t done) {
     if (done != cases.size() && done % 10 != 0) return;
     std::cerr << fmt::format("microbench: {} of {} cases\n", done, cases.size());
@@ -95,7 +128,7 @@ int run(const Arguments& arguments) {
   }
   if (!arguments.check) {
     measured.file.date = today();
-    write(arguments.out, measured.file);
+    out->finish(to_yaml(measured.file));
     std::cout << fmt::format(", {} timed: {}", measured.file.rows.size(), arguments.out);
   }
   std::cout << '\n';
@@ -119,7 +152,8 @@ int main(int argc, char** argv) {
   app.add_option("--out", arguments.out, "the file to write");
   app.add_flag("--quick", arguments.quick, "fewer cases and repeats");
   app.add_flag("--check", arguments.check, "compare results only, time nothing, write nothing");
-  app.add_option("--threads", arguments.threads, "of the CPU's BLAS")->capture_default_str();
+  app.add_option("--threads", arguments.threads, "of the CPU's BLAS (1)")
+      ->check(CLI::PositiveNumber);
   try {
     app.parse(argc, argv);
     return run(arguments);
