@@ -1,5 +1,5 @@
-// Arrays for kernels under emulation: random inputs in the kernel's number format, poisoned outputs,
-// and a run in every order of threads that must give the same bytes.
+// Arrays for kernels under emulation: random inputs in the kernel's number format, poisoned
+// outputs, and a run in every order of threads that must give the same bytes.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -78,8 +78,8 @@ void expect_close(std::span<const T> result, std::span<const double> expected, d
   for (const double value : expected) largest = std::max(largest, std::fabs(value));
   for (std::size_t i = 0; i < result.size(); ++i) {
     const double error = std::fabs(as_double(result[i]) - expected[i]) / largest;
-    ASSERT_TRUE(error <= tolerance) << "at " << i << ": " << as_double(result[i]) << " instead of "
-                                    << expected[i];
+    ASSERT_TRUE(error <= tolerance)
+        << "at " << i << ": " << as_double(result[i]) << " instead of " << expected[i];
   }
 }
 

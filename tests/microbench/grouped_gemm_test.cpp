@@ -158,8 +158,7 @@ TEST(CudaGroupedGemm, Fp8ForwardWithScales) {
   const std::int64_t k = problem.k;
   const std::int64_t k_blocks = (k + 127) / 128;
   const std::int64_t n_blocks = (n + 127) / 128;
-  const auto x_scales =
-      random_floats(problem.total() * static_cast<std::size_t>(k_blocks), random);
+  const auto x_scales = random_floats(problem.total() * static_cast<std::size_t>(k_blocks), random);
   const auto w_scales =
       random_floats(problem.rows.size() * static_cast<std::size_t>(n_blocks * k_blocks), random);
   const std::size_t outputs = problem.total() * static_cast<std::size_t>(n);

@@ -1,8 +1,8 @@
 // What the kernels of this folder use of a GPU, under one set of names: CUDA and PTX under nvcc,
-// the fibers of emulation/block.h under a host compiler, so that one source is both what runs on the
-// device and what the tests run without one. Blocks and threads are one-dimensional; shared memory
-// is dynamic only. Fragment layouts are those of the PTX ISA ("Matrix fragments for mma.m16n8k16
-// with floating point type", "... for mma.m16n8k32", "ldmatrix").
+// the fibers of emulation/block.h under a host compiler, so that one source is both what runs on
+// the device and what the tests run without one. Blocks and threads are one-dimensional; shared
+// memory is dynamic only. Fragment layouts are those of the PTX ISA ("Matrix fragments for
+// mma.m16n8k16 with floating point type", "... for mma.m16n8k32", "ldmatrix").
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@
 
 #ifdef __CUDACC__
 #define MOE_DEVICE __device__ __forceinline__
-#define MOE_KERNEL(threads) __global__ void __launch_bounds__(threads)
+#define MOE_KERNEL(threads) static __global__ void __launch_bounds__(threads)
 #define MOE_UNROLL _Pragma("unroll")
 #else
 #include "models/microbench/cuda/emulation/operations.h"
 #define MOE_DEVICE inline
-#define MOE_KERNEL(threads) void
+#define MOE_KERNEL(threads) inline void
 #define MOE_UNROLL
 #endif
 

@@ -71,7 +71,7 @@ MOE_BOTH Fp8 to_fp8(float value) {
   if (magnitude >= kFp8Max) return Fp8{static_cast<std::uint8_t>(sign | 0x7e)};
   if (magnitude == 0) return Fp8{sign};
   int exponent = 0;
-  std::frexp(magnitude, &exponent);                       // magnitude = f * 2^exponent, f in [0.5, 1)
+  std::frexp(magnitude, &exponent);  // magnitude = f * 2^exponent, f in [0.5, 1)
   const int step = exponent - 4 > -9 ? exponent - 4 : -9;  // weight of the last bit of the mantissa
   const auto units = static_cast<int>(std::nearbyint(std::ldexp(magnitude, -step)));  // 0..16
   // Units run on from exponent to exponent, so a carry out of the mantissa lands right.

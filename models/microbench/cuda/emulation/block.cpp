@@ -263,8 +263,8 @@ void wait_copies(int groups_left) {
 
 void check_shared_16(const void* shared) {
   const auto* address = static_cast<const unsigned char*>(shared);
-  const bool inside = address >= machine->shared &&
-                      address + 16 <= machine->shared + machine->launch.shared_bytes;
+  const bool inside =
+      address >= machine->shared && address + 16 <= machine->shared + machine->launch.shared_bytes;
   if (!inside) fail("access of 16 bytes outside of shared memory");
   if ((address - machine->shared) % 16 != 0)
     fail("access of 16 bytes of shared memory at an address that is no multiple of 16");

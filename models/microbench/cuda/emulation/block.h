@@ -26,9 +26,10 @@ struct Launch {
   Order order = Order::kAscendingEarlyCopies;
 };
 
-// Runs `thread_body` once per thread of every block. Shared memory is poisoned (all bits set) before
-// each block. Throws std::logic_error on a deadlock, on lanes of a warp that meet in different warp
-// operations, and on a misaligned or outlying access of the copy and matrix instructions.
+// Runs `thread_body` once per thread of every block. Shared memory is poisoned (all bits set)
+// before each block. Throws std::logic_error on a deadlock, on lanes of a warp that meet in
+// different warp operations, and on a misaligned or outlying access of the copy and matrix
+// instructions.
 void run(const Launch& launch, const std::function<void()>& thread_body);
 
 // What a running thread may ask; REQUIRES: called from inside run().

@@ -56,10 +56,9 @@ MOE_DEVICE void count_row_tiles(std::int32_t* first_tile, const std::int32_t* of
     int before = 0;
     for (int base = 0; base < experts; base += 32) {
       const int expert = base + lane;
-      const int tiles =
-          expert < experts
-              ? (offsets[expert + 1] - offsets[expert] + tile_rows - 1) / tile_rows
-              : 0;
+      const int tiles = expert < experts
+                            ? (offsets[expert + 1] - offsets[expert] + tile_rows - 1) / tile_rows
+                            : 0;
       int sum = tiles;
       for (int distance = 1; distance < 32; distance *= 2) {
         const int other = shuffle_from(sum, lane >= distance ? lane - distance : lane);
@@ -91,10 +90,8 @@ template <typename Shape>
 MOE_DEVICE void store_tile(const Sums<Shape>& sums, Bf16* out, std::int64_t stride, int rows,
                            int columns) {
   MOE_UNROLL
-  for (int down = 0; down < Shape::kFragmentsDown; ++down)
-    MOE_UNROLL
-  for (int across = 0; across < Shape::kFragmentsAcross; ++across)
-    MOE_UNROLL
+  for (int down = 0; down < Shape::kFragmentsDown; ++down) MOE_UNROLL
+  for (int across = 0; across < Shape::kFragmentsAcross; ++across) MOE_UNROLL
   for (int half = 0; half < 2; ++half) {
     const int row = sum_row<Shape>(down, 2 * half);
     const int column = sum_column<Shape>(across, 0);
@@ -104,8 +101,8 @@ MOE_DEVICE void store_tile(const Sums<Shape>& sums, Bf16* out, std::int64_t stri
   }
 }
 
-// The tile's product with the scales of fp8: each stage holds exactly 128 values of the contraction,
-// so a stage's product is scaled once and added.
+// The tile's product with the scales of fp8: each stage holds exactly 128 values of the
+// contraction, so a stage's product is scaled once and added.
 template <typename Gemm>
 MOE_DEVICE void scaled_tile(Sums<typename Gemm::Shape>& sums,
                             const Operand<typename Gemm::Shape::Value>& a,
@@ -118,19 +115,16 @@ MOE_DEVICE void scaled_tile(Sums<typename Gemm::Shape>& sums,
   multiply_tile<Shape>(partial, a, b, arguments.k, shared, [&](int inner) {
     const float b_scale = b_scales[inner / 128];
     MOE_UNROLL
-    for (int down = 0; down < Shape::kFragmentsDown; ++down)
-      MOE_UNROLL
+    for (int down = 0; down < Shape::kFragmentsDown; ++down) MOE_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = sum_row<Shape>(down, 2 * half);
       const float scale =
-          row < a.lines
-              ? arguments.a_scales[static_cast<std::int64_t>(first_row + row) * blocks +
-                                   inner / 128] *
-                    b_scale
-              : 0.0F;
+          row < a.lines ? arguments.a_scales[static_cast<std::int64_t>(first_row + row) * blocks +
+                                             inner / 128] *
+                              b_scale
+                        : 0.0F;
       MOE_UNROLL
-      for (int across = 0; across < Shape::kFragmentsAcross; ++across)
-        MOE_UNROLL
+      for (int across = 0; across < Shape::kFragmentsAcross; ++across) MOE_UNROLL
       for (int r = 2 * half; r < 2 * half + 2; ++r) {
         sums[down][across][r] += scale * partial[down][across][r];
         partial[down][across][r] = 0;
@@ -173,8 +167,8 @@ MOE_DEVICE void ragged_tile(const typename Gemm::Arguments& arguments,
   } else {
     multiply_tile<Shape>(sums, a, b, inner, shared, [](int) {});
   }
-  store_tile<Shape>(sums, arguments.out + static_cast<std::int64_t>(first_row) * columns +
-                              first_column,
+  store_tile<Shape>(sums,
+                    arguments.out + static_cast<std::int64_t>(first_row) * columns + first_column,
                     columns, rows, columns - first_column);
 }
 
@@ -196,11 +190,11 @@ MOE_DEVICE void weight_tile(const typename Gemm::Arguments& arguments, int tile,
                          arguments.k - first_k};
   Sums<Shape> sums = {};
   multiply_tile<Shape>(sums, a, b, rows, shared, [](int) {});
-  store_tile<Shape>(
-      sums,
-      arguments.out +
-          (static_cast<std::int64_t>(expert) * arguments.n + first_n) * arguments.k + first_k,
-      arguments.k, arguments.n - first_n, arguments.k - first_k);
+  store_tile<Shape>(sums,
+                    arguments.out +
+                        (static_cast<std::int64_t>(expert) * arguments.n + first_n) * arguments.k +
+                        first_k,
+                    arguments.k, arguments.n - first_n, arguments.k - first_k);
 }
 
 template <typename Gemm>

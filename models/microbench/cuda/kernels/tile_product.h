@@ -1,7 +1,7 @@
 // The inner part of every matrix kernel here: a tile of C += A * B on the tensor cores, operands
 // brought to shared memory by asynchronous copies in kStages stages. One stage holds 128 bytes of
-// the contraction per row of the tile. The 16-byte chunks of a row lie permuted (chunk xor row % 8),
-// so that neither the copies nor ldmatrix meet in a bank of shared memory.
+// the contraction per row of the tile. The 16-byte chunks of a row lie permuted (chunk xor row %
+// 8), so that neither the copies nor ldmatrix meet in a bank of shared memory.
 //
 // An operand lies in memory either "along" the contraction (its values are contiguous; what mma
 // wants) or "across" it (contiguous along the rows or columns of C; read with ldmatrix.trans, for
@@ -38,8 +38,8 @@ struct TileShape {
 };
 
 // Where the tile lies: `values` is row 0 of the operand's tile at contraction 0 (kAlong), or row 0
-// of the contraction at column 0 of the tile (kAcross); `lines` rows (columns) of the tile are real,
-// the others read as zeros.
+// of the contraction at column 0 of the tile (kAcross); `lines` rows (columns) of the tile are
+// real, the others read as zeros.
 template <typename Value>
 struct Operand {
   const Value* values;
@@ -141,8 +141,8 @@ MOE_DEVICE void multiply_stage(Sums<Shape>& sums, const unsigned char* a, const 
       for (int down = 0; down < Shape::kFragmentsDown; ++down) {
         multiply<typename Shape::Value>(sums[down][2 * pair], a_registers[down], b_registers[0],
                                         b_registers[1]);
-        multiply<typename Shape::Value>(sums[down][2 * pair + 1], a_registers[down],
-                                        b_registers[2], b_registers[3]);
+        multiply<typename Shape::Value>(sums[down][2 * pair + 1], a_registers[down], b_registers[2],
+                                        b_registers[3]);
       }
     }
   }
