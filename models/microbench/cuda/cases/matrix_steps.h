@@ -27,7 +27,8 @@ class MatrixCase : public PreparedCase {
 
   void add_product(const GroupedProblem& problem) {
     if (vendor_) {
-      add_step(device().vendor->product(problem));
+      products_.push_back(device().vendor->prepare(problem, device()));
+      add_step([product = products_.back().get()] { product->enqueue(); });
     } else if (problem.pass == GemmPass::kWgrad) {
       add_own<Wgrad>(problem);
     } else if (problem.pass == GemmPass::kDgrad) {
@@ -76,6 +77,7 @@ class MatrixCase : public PreparedCase {
   }
 
   bool vendor_;
+  std::vector<std::unique_ptr<VendorProduct>> products_;
 };
 
 }  // namespace sim::device_code

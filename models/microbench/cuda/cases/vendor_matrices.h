@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <string>
+#include <memory>
 #include <vector>
 
+#include "models/microbench/cuda/device_runtime.h"
 #include "models/microbench/cuda/kernels/grouped_gemm.h"
 
 namespace sim::device_code {
@@ -26,10 +26,15 @@ struct GroupedProblem {
   std::int64_t experts() const { return static_cast<std::int64_t>(host_offsets.size()) - 1; }
 };
 
+struct VendorProduct {
+  virtual ~VendorProduct() = default;
+  virtual void enqueue() = 0;  // the whole product, on the device's stream
+};
+
 struct VendorMatrices {
   virtual ~VendorMatrices() = default;
-  // Enqueues the whole product on the device's stream each time it is called.
-  virtual std::function<void()> product(const GroupedProblem& problem) = 0;
+  virtual std::unique_ptr<VendorProduct> prepare(const GroupedProblem& problem,
+                                                 Device& device) = 0;
 };
 
 }  // namespace sim::device_code
