@@ -47,20 +47,30 @@ endif()
 if(CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE})
 endif()
-file(GLOB_RECURSE moe_cuda_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda/*.cu)
-add_library(microbench_cuda STATIC ${moe_cuda_sources} cuda/shared_library.cpp cuda/management_library.cpp)
-set_target_properties(microbench_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
-# The runtime is linked statically and the vendor's libraries are loaded when asked for, so the
-# program starts where none of them is; this is where they lay when it was built.
 find_library(MOE_CUBLAS NAMES cublas PATHS ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES} NO_DEFAULT_PATH)
 if(NOT MOE_CUBLAS)
   message(STATUS "CUDA backend of microbench: left out (the toolkit of ${CMAKE_CUDA_COMPILER} has no cuBLAS)")
   return()
 endif()
+
+# The files with kernels are compiled for every architecture; the others, which only start them, once.
+file(GLOB moe_cuda_kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda/cases/*_cases.cu)
+file(GLOB moe_cuda_host CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda/*.cu ${CMAKE_CURRENT_LIST_DIR}/cuda/*.cpp)
+set(moe_cuda_timer ${CMAKE_CURRENT_LIST_DIR}/cuda/event_timer.cu)
+list(REMOVE_ITEM moe_cuda_host ${moe_cuda_timer})
+add_library(microbench_cuda_kernels STATIC ${moe_cuda_kernels} ${moe_cuda_timer})
+add_library(microbench_cuda STATIC ${moe_cuda_host})
+list(GET CMAKE_CUDA_ARCHITECTURES 0 moe_cuda_first)
+set_target_properties(microbench_cuda PROPERTIES CUDA_ARCHITECTURES ${moe_cuda_first})
+set_target_properties(microbench_cuda microbench_cuda_kernels PROPERTIES
+                      CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON CUDA_EXTENSIONS OFF)
+# The runtime is linked statically and the vendor's libraries are loaded when asked for, so the
+# program starts where none of them is; this is where they lay when it was built.
 get_filename_component(moe_cuda_library_folder ${MOE_CUBLAS} DIRECTORY)
 string(REPLACE ";" ", " moe_cuda_architectures "${CMAKE_CUDA_ARCHITECTURES}")
 target_compile_definitions(microbench_cuda PRIVATE
   MOE_CUDA_LIBRARIES="${moe_cuda_library_folder}" MOE_CUDA_ARCHITECTURES="${moe_cuda_architectures}")
-target_link_libraries(microbench_cuda PUBLIC microbench_cpu PRIVATE ${CMAKE_DL_LIBS})
+target_link_libraries(microbench_cuda_kernels PUBLIC microbench_cpu)
+target_link_libraries(microbench_cuda PUBLIC microbench_cuda_kernels PRIVATE ${CMAKE_DL_LIBS})
 target_compile_definitions(microbench PRIVATE MOE_HAVE_CUDA)
 target_link_libraries(microbench PRIVATE microbench_cuda)

@@ -1,6 +1,6 @@
-// Every kernel of the CUDA backend on small odd shapes under emulation: the very code that prepares,
-// launches and checks a case on a GPU, in every order of threads. A case that was not launched must
-// fail its check, or the check would not be one.
+// Every kernel of the CUDA backend on small odd shapes under emulation: the very code that
+// prepares, launches and checks a case on a GPU, in every order of threads. A case that was not
+// launched must fail its check, or the check would not be one.
 #include <gtest/gtest.h>
 
 #include "models/microbench/cuda/cases/own_cases.h"
@@ -69,9 +69,8 @@ std::string test_name(const testing::TestParamInfo<KernelCase>& info) {
 const KernelCase kGemm = make("gemm", {{"m", 19}, {"n", 136}, {"k", 72}});
 const KernelCase kLargeGemm = make("gemm", {{"m", 133}, {"n", 24}, {"k", 200}});
 const KernelCase kGrouped = make("grouped_gemm", {{"n", 72}, {"k", 136}}, {5, 0, 40, 33, 0});
-const KernelCase kPadded =
-    option(make("grouped_gemm", {{"n", 16}, {"k", 16}, {"tile", 16}}, {5, 0, 17}), "layout",
-           "padded");
+const KernelCase kPadded = option(
+    make("grouped_gemm", {{"n", 16}, {"k", 16}, {"tile", 16}}, {5, 0, 17}), "layout", "padded");
 const KernelCase kGroupedFp8 = fp8(make("grouped_gemm", {{"n", 144}, {"k", 144}}, {3, 0, 20}));
 const KernelCase kMemory = make("ceiling_memory", {{"bytes", 100'000}});
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "models/microbench/cuda/emulation/block.h"
-#include "models/microbench/cuda/number_formats.h"
+#include "models/microbench/cuda/number_formats.cuh"
 
 namespace sim {
 

@@ -5,7 +5,7 @@
 #include "models/microbench/cuda/cases/own_cases.h"
 #include "models/microbench/cuda/event_timer.h"
 #include "models/microbench/cuda/management_library.h"
-#include "models/microbench/cuda/sm_partition.h"
+#include "models/microbench/cuda/sm_partition.cuh"
 #include "models/microbench/cuda/vendor_blas.h"
 
 namespace sim::microbench {
@@ -71,15 +71,15 @@ class CudaBackend : public Backend {
                           : static_cast<double>(attribute(cudaDevAttrClockRate)) / 1000;
     facts.clock_note = "highest clock of the multiprocessors; it is not fixed while measuring";
     if (managed.clock_mhz > 0)
-      facts.clock_note += "; at the start " + std::to_string(static_cast<int>(managed.clock_mhz)) +
-                          " MHz";
+      facts.clock_note +=
+          "; at the start " + std::to_string(static_cast<int>(managed.clock_mhz)) + " MHz";
     facts.memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem);
     int driver = 0;
     int runtime = 0;
     check_cuda(cudaDriverGetVersion(&driver), "asking for the driver's version");
     check_cuda(cudaRuntimeGetVersion(&runtime), "asking for the runtime's version");
-    facts.driver = (managed.driver.empty() ? "" : managed.driver + ", ") + "CUDA " +
-                   version_text(driver);
+    facts.driver =
+        (managed.driver.empty() ? "" : managed.driver + ", ") + "CUDA " + version_text(driver);
     facts.runtime = "CUDA " + version_text(runtime);
     if (vendor_.problem().empty()) facts.runtime += ", " + vendor_.description();
     return facts;

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "models/microbench/cuda/number_formats.h"
+#include "models/microbench/cuda/number_formats.cuh"
 
 #ifdef __CUDACC__
 #define MOE_DEVICE __device__ __forceinline__

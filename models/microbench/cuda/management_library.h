@@ -1,5 +1,5 @@
-// What the driver's management library (NVML) says of a device: driver version and clocks. Its types
-// are written here because the toolkit need not have its header.
+// What the driver's management library (NVML) says of a device: driver version and clocks. Its
+// types are written here because the toolkit need not have its header.
 #pragma once
 
 #include <string>

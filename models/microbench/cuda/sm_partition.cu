@@ -1,8 +1,8 @@
-#include "models/microbench/cuda/sm_partition.h"
+#include "models/microbench/cuda/sm_partition.cuh"
 
 #include <cuda.h>
 
-#include "models/microbench/cuda/device_runtime.h"
+#include "models/microbench/cuda/device_runtime.cuh"
 #include "models/microbench/cuda/shared_library.h"
 
 namespace sim::device_code {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "models/microbench/cuda/cublas_library.h"
+#include "models/microbench/cuda/cublas_library.cuh"
 
 namespace sim::device_code {
 namespace {
@@ -37,16 +37,43 @@ Product product_of(const GroupedProblem& problem, std::size_t expert) {
   const std::int64_t weights = static_cast<std::int64_t>(expert) * problem.n * problem.k;
   switch (problem.pass) {
     case GemmPass::kForward:
-      return {CUBLAS_OP_T, CUBLAS_OP_N, n, rows, k, b + weights * bytes, k,
-              a + first * problem.k * bytes, k, problem.out + first * problem.n, n};
+      return {CUBLAS_OP_T,
+              CUBLAS_OP_N,
+              n,
+              rows,
+              k,
+              b + weights * bytes,
+              k,
+              a + first * problem.k * bytes,
+              k,
+              problem.out + first * problem.n,
+              n};
     case GemmPass::kDgrad:
-      return {CUBLAS_OP_N, CUBLAS_OP_N, k, rows, n, b + weights * bytes, k,
-              a + first * problem.n * bytes, n, problem.out + first * problem.k, k};
+      return {CUBLAS_OP_N,
+              CUBLAS_OP_N,
+              k,
+              rows,
+              n,
+              b + weights * bytes,
+              k,
+              a + first * problem.n * bytes,
+              n,
+              problem.out + first * problem.k,
+              k};
     case GemmPass::kWgrad:
       break;
   }
-  return {CUBLAS_OP_N, CUBLAS_OP_T, k, n, rows, b + first * problem.k * bytes, k,
-          a + first * problem.n * bytes, n, problem.out + weights, k};
+  return {CUBLAS_OP_N,
+          CUBLAS_OP_T,
+          k,
+          n,
+          rows,
+          b + first * problem.k * bytes,
+          k,
+          a + first * problem.n * bytes,
+          n,
+          problem.out + weights,
+          k};
 }
 
 // All experts with rows in one call, each a group of one product.
@@ -164,9 +191,9 @@ class SingleProducts : public VendorProduct {
         preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
-    const cublasStatus_t status = library_.cublasLtMatmulAlgoGetHeuristic(
-        library_.lt_handle, call.operation, call.a, call.b, call.c, call.c, preference, 1, &found,
-        &count);
+    const cublasStatus_t status =
+        library_.cublasLtMatmulAlgoGetHeuristic(library_.lt_handle, call.operation, call.a, call.b,
+                                                call.c, call.c, preference, 1, &found, &count);
     library_.cublasLtMatmulPreferenceDestroy(preference);
     check_blas(status, "looking for an algorithm of a GEMM");
     if (count == 0) throw Error("cuBLAS: it has no GEMM of this shape");

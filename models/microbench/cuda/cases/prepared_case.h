@@ -7,7 +7,7 @@
 #include <string>
 
 #include "models/microbench/backend.h"
-#include "models/microbench/cuda/device_runtime.h"
+#include "models/microbench/cuda/device_runtime.cuh"
 #include "models/microbench/cuda/kernels/fill.h"
 
 namespace sim::device_code {

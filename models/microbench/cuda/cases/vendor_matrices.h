@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "models/microbench/cuda/device_runtime.h"
+#include "models/microbench/cuda/device_runtime.cuh"
 #include "models/microbench/cuda/kernels/grouped_gemm.h"
 
 namespace sim::device_code {
@@ -33,8 +33,7 @@ struct VendorProduct {
 
 struct VendorMatrices {
   virtual ~VendorMatrices() = default;
-  virtual std::unique_ptr<VendorProduct> prepare(const GroupedProblem& problem,
-                                                 Device& device) = 0;
+  virtual std::unique_ptr<VendorProduct> prepare(const GroupedProblem& problem, Device& device) = 0;
 };
 
 }  // namespace sim::device_code

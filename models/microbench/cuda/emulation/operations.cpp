@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "models/microbench/cuda/number_formats.h"
+#include "models/microbench/cuda/number_formats.cuh"
 
 namespace sim::emulation {
 namespace {

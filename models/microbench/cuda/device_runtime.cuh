@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/microbench/cuda/number_formats.h"
+#include "models/microbench/cuda/number_formats.cuh"
 #include "sim/core/error.h"
 
 #ifdef __CUDACC__

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "models/microbench/cuda/device_runtime.h"
+#include "models/microbench/cuda/device_runtime.cuh"
 #include "models/microbench/cuda/shared_library.h"
 
 namespace sim::device_code {
