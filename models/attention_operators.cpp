@@ -16,7 +16,9 @@ constexpr OperatorKind kKind = OperatorKind::kAttention;
 
 struct Attended {
   double pairs = 0;
-  double cached = 0;  // tokens of the cache that are read
+  double cached = 0;   // tokens of the cache that are read
+  double longest = 0;  // keys of the longest sequence that one query may see
+  bool windowed = false;
 };
 
 // Cuts pairs to what a window of `w` last keys leaves. Exact when all sequences are on the same
@@ -25,7 +27,7 @@ struct Attended {
 Attended cut_to_window(const TokenBatch& batch, double w) {
   const double tokens = static_cast<double>(batch.tokens);
   const double sequences = static_cast<double>(batch.sequences);
-  Attended all{batch.attended_pairs, batch.kv_tokens_read};
+  Attended all{batch.attended_pairs, batch.kv_tokens_read, batch.max_context};
   if (batch.max_context <= w) return all;
   double pairs = tokens * w;
   double cached = sequences * w;
@@ -34,21 +36,21 @@ Attended cut_to_window(const TokenBatch& batch, double w) {
     if (fresh && tokens >= sequences * w) pairs -= sequences * w * (w - 1) / 2;
     cached += tokens;
   }
-  return {std::min(all.pairs, pairs), std::min(all.cached, cached)};
+  return {std::min(all.pairs, pairs), std::min(all.cached, cached), w, true};
 }
 
 // A chunk of `c` keys: a query at a random place of its chunk sees (c + 1) / 2 of them.
 Attended cut_to_chunk(const TokenBatch& batch, double c) {
-  const Attended all{batch.attended_pairs, batch.kv_tokens_read};
+  const Attended all{batch.attended_pairs, batch.kv_tokens_read, batch.max_context};
   if (batch.max_context <= c) return all;
   const double cached = static_cast<double>(batch.sequences) * (c + 1) / 2 +
                         (batch.phase == Phase::kPrefill ? static_cast<double>(batch.tokens) : 0);
   return {std::min(all.pairs, static_cast<double>(batch.tokens) * (c + 1) / 2),
-          std::min(all.cached, cached)};
+          std::min(all.cached, cached), c, true};
 }
 
 Attended attended(const TokenBatch& batch, const AttentionBlock& a) {
-  if (!a.window) return {batch.attended_pairs, batch.kv_tokens_read};
+  if (!a.window) return {batch.attended_pairs, batch.kv_tokens_read, batch.max_context};
   const double window = static_cast<double>(*a.window);
   return a.chunked ? cut_to_chunk(batch, window) : cut_to_window(batch, window);
 }
@@ -64,10 +66,8 @@ AttentionShape shape_of(const OperatorBuilder& build, const Attended& seen, std:
   shape.queries = static_cast<double>(build.batch().tokens);
   shape.pairs = seen.pairs;
   shape.cached = seen.cached;
-  // A window holds for every sequence; what it leaves of the mean bounds what it leaves of the
-  // longest.
-  const double whole = build.batch().kv_tokens_read;
-  shape.longest = build.batch().max_context * (whole > 0 ? std::min(1.0, seen.cached / whole) : 1);
+  shape.longest = seen.longest;
+  shape.windowed = seen.windowed;
   shape.heads = heads;
   shape.kv_heads = heads;
   shape.head_dim = head_dim;
@@ -212,6 +212,7 @@ void add_latent(OperatorBuilder& build, const AttentionBlock& a) {
     seen.pairs = std::min(seen.pairs, chosen.pairs);
     // In prefill different queries choose different keys: all of the cache may be read.
     if (batch.phase == Phase::kDecode) seen.cached = std::min(seen.cached, chosen.cached);
+    seen.longest = chosen.longest;
   }
   // Sparse attention runs absorbed in both phases (FlashMLA's sparse prefill).
   if (batch.phase == Phase::kDecode || a.indexer) {

@@ -67,7 +67,8 @@ struct AttentionShape {
   double queries = 0;  // new tokens, all sequences together
   double pairs = 0;    // (query, key) pairs that are attended
   double cached = 0;   // keys read, all sequences together
-  double longest = 0;  // keys of the longest sequence
+  double longest = 0;  // keys that a query of the longest sequence may see
+  bool windowed = false;  // a window or chunk hides keys of some sequence
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;   // MLA absorbed: 1
   std::int64_t head_dim = 0;   // of queries and keys; MLA absorbed: latent and rope
@@ -90,6 +91,9 @@ struct Operator {
   std::int64_t n = 0;
   std::int64_t k = 0;
   AttentionShape attention;
+  // A measured call that also does what a step lists as kernels of their own: quantises its rows (a
+  // GEMM), writes new keys and values to the cache (attention), projects to or from latents (MLA).
+  bool prepares = false;
 };
 
 // The expert FFN of one rank: one grouped GEMM pair over the rows that each local expert received.

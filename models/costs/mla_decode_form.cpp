@@ -26,9 +26,10 @@ constexpr std::array kParameters = {
     FormParameter{"head_tile", ParameterKind::kNumber, 64, 1, 128, 64},
     FormParameter{"per_sequence", ParameterKind::kDuration, 2e-8, 1e-12, 1e-5, 0},
     FormParameter{"per_1024_keys", ParameterKind::kDuration, 1e-6, 1e-10, 1e-4, 0},
+    FormParameter{"prepare", ParameterKind::kNumber, 2, 0.01, 1000, 0},
     FormParameter{"keys_most", ParameterKind::kNumber, 4096, 64, 1e6, 1e6},
 };
-enum { kStart, kCompute, kMemory, kSmooth, kHeadTile, kPerSequence, kPerKey, kKeysMost };
+enum { kStart, kCompute, kMemory, kSmooth, kHeadTile, kPerSequence, kPerKey, kPrepare, kKeysMost };
 
 constexpr std::array<std::string_view, 4> kExtents = {"sequences", "context", "heads", "head_dim"};
 
@@ -44,6 +45,10 @@ KernelParts mla_time(const KernelCall& call, const DeviceRates& rates,
   parts.fixed = values[kStart] + values[kPerSequence] * shape.sequences +
                 values[kPerKey] * std::min(shape.longest, values[kKeysMost]) / 1024;
   parts.time = parts.fixed + smooth_maximum(parts.compute, parts.memory, values[kSmooth]);
+  if (call.op->prepares) {
+    parts.time += values[kPrepare] * shape.queries * static_cast<double>(shape.heads) *
+                  static_cast<double>(shape.head_dim + shape.value_dim) / rates.bytes;
+  }
   return parts;
 }
 

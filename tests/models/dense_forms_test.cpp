@@ -54,7 +54,7 @@ TEST(SmoothMaximum, BetweenTheLongerAndTheSum) {
 
 TEST(GemmForm, ByHand) {
   // 130 rows are two tiles of 128; 2 x 8 tiles on 10 SMs are 1.6 a SM, two waves.
-  const Operator op = gemm_of(130, 1024, 2048);
+  Operator op = gemm_of(130, 1024, 2048);
   const auto values = values_of(kGemmForm, {{"start", 2e-6},
                                             {"compute_share", 0.5},
                                             {"memory_share", 0.8},
@@ -69,8 +69,20 @@ TEST(GemmForm, ByHand) {
   EXPECT_NEAR(parts.compute, compute, 1e-15);
   EXPECT_NEAR(parts.memory, memory, 1e-15);
   EXPECT_NEAR(parts.fixed, 4e-6, 1e-15);
-  EXPECT_NEAR(parts.time, 4e-6 + std::hypot(compute, memory) + 130 * (1e-9 + 3 * 2048 / 1e12),
+  EXPECT_NEAR(parts.time, 4e-6 + std::hypot(compute, memory), 1e-14);
+  op.prepares = true;  // quantises its rows itself
+  EXPECT_NEAR(time_of(kGemmForm, op, values).time - parts.time, 130 * (1e-9 + 3 * 2048 / 1e12),
               1e-14);
+}
+
+TEST(GemmForm, FewTilesAndSplitsOfK) {
+  // Two tiles for ten SMs, and a loop over 4096 of which splits leave 1024.
+  const auto values =
+      values_of(kGemmForm,
+                {{"compute_share", 1}, {"few_tiles", 0.5}, {"per_1024_k", 1e-6}, {"k_most", 1024}});
+  const KernelParts parts = time_of(kGemmForm, gemm_of(128, 256, 4096), values);
+  EXPECT_NEAR(parts.compute, 2.0 * 128 * 256 * 4096 / 100e12 * std::sqrt(5), 1e-15);
+  EXPECT_NEAR(parts.fixed, 1e-6, 1e-15);
 }
 
 TEST(GemmForm, TilesFollowTheRows) {
@@ -141,6 +153,21 @@ TEST(AttentionDecodeForm, ByHand) {
               4 * compute, 1e-15);
 }
 
+TEST(AttentionDecodeForm, AWindowBringsATileOfHiddenKeys) {
+  Operator op = attention_of(10, 128, 8, 1);
+  const auto values =
+      values_of(kAttentionDecodeForm,
+                {{"memory_share", 1}, {"window_start", 2e-6}, {"window_keys", 64}, {"prepare", 6}});
+  const double plain = time_of(kAttentionDecodeForm, op, values).memory;
+  op.attention.windowed = true;
+  const KernelParts windowed = time_of(kAttentionDecodeForm, op, values);
+  EXPECT_NEAR(windowed.memory, plain * 1.5, 1e-15);
+  EXPECT_NEAR(windowed.fixed, 2e-6, 1e-15);
+  op.prepares = true;  // writes ten new keys and values to the cache
+  EXPECT_NEAR(time_of(kAttentionDecodeForm, op, values).time - windowed.time, 6 * 10 * 192 / 1e12,
+              1e-15);
+}
+
 TEST(MlaDecodeForm, ByHand) {
   Operator op = attention_of(8, 4096, 128, 1);
   op.attention.head_dim = 576;
@@ -171,13 +198,16 @@ TEST(AttentionPrefillForm, ByHandAndMlaIsTheSame) {
                                           {"smoothness", 2},
                                           {"wave", 0.5},
                                           {"tile", 128},
+                                          {"per_tile", 1e-8},
                                           {"per_1024_keys", 1e-6}});
     const KernelParts parts = time_of(*form, op, values);
-    // 6 heads x 5 tiles of 128 queries are three whole waves of 10 SMs.
-    const double compute = 2.0 * (90300 + 600 * 64) * 6 * 192 / 50e12;
+    // Two queries' heads share a cached one: 600 rows of a sequence are 5 tiles of 128, 30 tiles in
+    // all: three whole waves of 10 SMs, of 3840 rows where there are 3600.
+    const double compute = 2.0 * (90300 + 600 * 64) * 6 * 192 * 3840 / 3600 / 50e12;
     EXPECT_NEAR(parts.compute, compute, 1e-15);
     EXPECT_NEAR(parts.memory, 1e6 / 0.8e12, 1e-15);
-    EXPECT_NEAR(parts.time, 1e-5 + 1e-6 * 300 / 1024 + std::hypot(compute, 1e6 / 0.8e12), 1e-14);
+    EXPECT_NEAR(parts.time,
+                1e-5 + 30 * 1e-8 + 1e-6 * 300 / 1024 + std::hypot(compute, 1e6 / 0.8e12), 1e-14);
     const DeviceRates wider = {.flops = 100e12, .bytes = 1e12, .sms = 20};  // two waves for 1.5
     EXPECT_NEAR(time_of(*form, op, values, wider).compute, compute * (1 + 0.5 / 3), 1e-15);
   }
