@@ -83,6 +83,7 @@ MeasurementMethod read_method(YamlMap map) {
   method.least_time_s = map.number("least_time_s");
   method.rotating_bytes = map.count("rotating_bytes", {0, kMost});
   method.rotated = text_or_empty(map, "rotated");
+  method.clock = text_or_empty(map, "clock");
   method.statistic = map.choice("statistic", kStatistics);
   map.finish();
   return method;
@@ -252,9 +253,9 @@ std::string to_yaml(const MeasurementFile& file) {
       device.memory_bytes, quoted(device.driver), quoted(device.runtime));
   out += fmt::format(
       "method: {{warm_up: {}, least_repeats: {}, least_time_s: {:g}, rotating_bytes: {}, "
-      "rotated: {}, statistic: {}}}\n",
+      "rotated: {}, clock: {}, statistic: {}}}\n",
       method.warm_up, method.least_repeats, method.least_time_s, method.rotating_bytes,
-      quoted(method.rotated), method.statistic);
+      quoted(method.rotated), quoted(method.clock), method.statistic);
   out += "units: {time: us, bytes: B}\nleft_out:";
   if (file.left_out.empty()) out += " []";
   out += "\n";

@@ -27,6 +27,7 @@ struct MeasurementMethod {
   double least_time_s = 0.05;
   std::int64_t rotating_bytes = 0;  // buffers of a case are rotated over at least so many
   std::string rotated;              // what lies in them and which cache they leave
+  std::string clock;                // what measured the time; may be empty
   std::string statistic = "median";
   bool operator==(const MeasurementMethod&) const = default;
 };

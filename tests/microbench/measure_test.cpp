@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <set>
+#include <thread>
 
 #include "models/microbench/case_list.h"
 #include "models/microbench/comparison.h"
@@ -175,10 +177,24 @@ TEST(Stopwatch, CopiesTakeTurnsAndRepeatsAreEnough) {
   policy.least_repeats = 5;
   policy.least_time_s = 0;
   std::vector<std::int64_t> copies;
-  const Timing timing = time_calls([&](std::int64_t copy) { copies.push_back(copy); }, 3, policy);
+  const Timing timing = time_calls([&](std::int64_t copy) { copies.push_back(copy); }, 3, policy,
+                                   CallClock::kSteadyOrOwn);
   EXPECT_EQ(timing.repeats, 5);
   EXPECT_THAT(copies, ElementsAre(0, 1, 2, 0, 1, 2, 0));
   EXPECT_GT(timing.median_s, 0);
+}
+
+// Time in which the thread had no core (here: it sleeps) is not the call's.
+TEST(Stopwatch, OwnTimeWhereTheCoreWasTaken) {
+  TimingPolicy policy;
+  policy.warm_up = 0;
+  policy.least_repeats = 1;
+  policy.least_time_s = 0;
+  const auto sleep = [](std::int64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  };
+  EXPECT_GE(time_calls(sleep, 1, policy, CallClock::kSteady).median_s, 0.02);
+  EXPECT_LT(time_calls(sleep, 1, policy, CallClock::kSteadyOrOwn).median_s, 0.01);
 }
 
 TEST(CaseLists, AreWholeAndWithoutDuplicates) {

@@ -55,7 +55,7 @@ TEST(MeasurementFile, WrittenAndReadBackIsTheSame) {
   file.date = "2026-11-22";
   file.backend = "cpu";
   file.device = {"A \"quoted\" CPU \\ 2", 4, 2300.5, "base", 25'276'510'208, "", "BLAS, 1 thread"};
-  file.method = {2, 9, 0.125, 1 << 28, "weights", "median"};
+  file.method = {2, 9, 0.125, 1 << 28, "weights", "steady", "median"};
   file.left_out = {{"peer_copy", "one device: no peer"}};
   file.failed_checks = 3;
   MeasuredRow row;

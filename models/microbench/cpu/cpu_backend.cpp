@@ -25,6 +25,8 @@ class CpuBackend : public Backend {
     policy.warm_up = quick ? 1 : 2;
     policy.least_repeats = quick ? 7 : 9;
     policy.least_time_s = quick ? 0.01 : 0.1;
+    policy.clock = threads_ == 1 ? "steady clock; the thread's own time where others took its core"
+                                 : "steady clock";
     policy.rotating_bytes = 256LL << 20;
     policy.rotated =
         "inputs, weights and outputs of a call; beyond the second-level cache by far, as a layer "
@@ -54,7 +56,8 @@ class CpuBackend : public Backend {
 
   Timing time(const KernelCase& c, const TimingPolicy& policy) override {
     const auto kernel = ready(c, policy.rotating_bytes);
-    return time_calls([&](std::int64_t copy) { kernel->run(copy); }, arrays_.copies(), policy);
+    return time_calls([&](std::int64_t copy) { kernel->run(copy); }, arrays_.copies(), policy,
+                      threads_ == 1 ? CallClock::kSteadyOrOwn : CallClock::kSteady);
   }
 
   CheckResult check(const KernelCase& c) override { return ready(c, 0)->check(); }
