@@ -87,5 +87,57 @@ INSTANTIATE_TEST_SUITE_P(Memory, CudaCase,
                                          option(kMemory, "what", "triad")),
                          test_name);
 
+KernelCase sigmoid(KernelCase what) { return option(std::move(what), "gate", "sigmoid"); }
+KernelCase backward(KernelCase what) { return pass(std::move(what), "backward"); }
+
+// More choices than one chunk of the expert order, a hidden size that ends in the middle of a group
+// of 128, experts without rows.
+const KernelCase kTopK = make("top_k", {{"tokens", 21}, {"experts", 40}, {"top_k", 3}});
+const KernelCase kPermute = make(
+    "permute", {{"tokens", 9}, {"hidden", 200}, {"top_k", 2}, {"experts", 5}}, {9, 0, 4, 5, 0});
+const KernelCase kLongPermute =
+    make("permute", {{"tokens", 700}, {"hidden", 8}, {"top_k", 3}, {"experts", 70}});
+const KernelCase kUnpermute =
+    make("unpermute", {{"tokens", 7}, {"hidden", 1032}, {"top_k", 3}, {"experts", 6}});
+INSTANTIATE_TEST_SUITE_P(
+    Routing, CudaCase,
+    testing::Values(kTopK, sigmoid(kTopK), backward(kTopK), backward(sigmoid(kTopK)),
+                    make("top_k", {{"tokens", 5}, {"experts", 300}, {"top_k", 8}}),
+                    make("top_k", {{"tokens", 5}, {"experts", 6}, {"top_k", 6}}), kPermute,
+                    option(kPermute, "quantise", "fp8"), kLongPermute, backward(kPermute),
+                    kUnpermute, backward(kUnpermute)),
+    test_name);
+
+const KernelCase kActivation = make("activation", {{"rows", 13}, {"inter", 264}});
+const KernelCase kNorm = make("norm", {{"rows", 11}, {"hidden", 2056}});
+INSTANTIATE_TEST_SUITE_P(Rows, CudaCase,
+                         testing::Values(kActivation, backward(kActivation), kNorm, backward(kNorm),
+                                         make("norm", {{"rows", 2}, {"hidden", 8}}),
+                                         make("quantise", {{"rows", 9}, {"hidden", 392}})),
+                         test_name);
+
+const KernelCase kFfn = make(
+    "expert_ffn", {{"hidden", 48}, {"inter", 32}, {"top_k", 2}, {"experts", 4}, {"tokens", 20}},
+    {20, 0, 7, 13});
+const KernelCase kLayer =
+    make("moe_layer", {{"tokens", 12}, {"hidden", 48}, {"inter", 16}, {"experts", 8}, {"top_k", 2}},
+         {12, 0, 1, 2, 0, 3, 6, 0});
+INSTANTIATE_TEST_SUITE_P(Layer, CudaCase, testing::Values(kFfn, fp8(kFfn), backward(kFfn), kLayer),
+                         test_name);
+
+TEST(CudaCases, WhatHasNoKernelSaysWhy) {
+  const auto reason = [](KernelCase what) { return device_code::case_unsupported(what); };
+  EXPECT_EQ(reason(make("host_copy", {{"bytes", 64}})), "no CUDA kernel");
+  EXPECT_EQ(reason(make("gemm", {{"m", 3}, {"n", 12}, {"k", 8}})),
+            "rows of a matrix that are no multiple of 16 bytes");
+  EXPECT_EQ(reason(fp8(make("gemm", {{"m", 3}, {"n", 24}, {"k", 8}}))),
+            "rows of a matrix that are no multiple of 16 bytes");
+  EXPECT_EQ(reason(fp8(pass(kGemm, "wgrad"))),
+            "fp8 has the forward pass of GEMM and expert_ffn only");
+  EXPECT_EQ(reason(fp8(kNorm)), "this kernel's values are bf16 here");
+  EXPECT_EQ(reason(make("top_k", {{"tokens", 1}, {"experts", 600}, {"top_k", 1}})),
+            "a gate over more than 512 experts");
+}
+
 }  // namespace
 }  // namespace sim

@@ -14,8 +14,4 @@ std::string case_unsupported(const KernelCase& what);
 // REQUIRES: case_unsupported(what) is empty; device.vendor for the vendor's implementation.
 std::unique_ptr<PreparedCase> prepare_case(const KernelCase& what, Device& device);
 
-// Each family in a file of its own, so that they compile beside each other; nullptr: not of it.
-std::unique_ptr<PreparedCase> prepare_matrix_case(const KernelCase& what, Device& device);
-std::unique_ptr<PreparedCase> prepare_row_case(const KernelCase& what, Device& device);
-
 }  // namespace sim::device_code

@@ -8,65 +8,8 @@
 
 #include "models/microbench/backend.h"
 #include "models/microbench/cuda/device_runtime.cuh"
-#include "models/microbench/cuda/kernels/fill.h"
 
 namespace sim::device_code {
-
-class PreparedCase {
- public:
-  explicit PreparedCase(Device& device) : device_(device) {}
-  virtual ~PreparedCase() = default;
-  PreparedCase(const PreparedCase&) = delete;
-  PreparedCase& operator=(const PreparedCase&) = delete;
-
-  // One call of the case, on the device's stream.
-  void launch() {
-    for (const std::function<void()>& step : steps_) step();
-  }
-  // Compares the outputs with a reference in double precision; without a launch before it they are
-  // poison, and the check fails.
-  virtual microbench::CheckResult check() = 0;
-
- protected:
-  Device& device() { return device_; }
-
-  // Appends a kernel to the call; returns how many blocks it will have.
-  template <typename... P>
-  int add_kernel(void (*kernel)(P...), int threads, std::size_t shared_bytes,
-                 std::int64_t most_blocks, std::type_identity_t<P>... arguments) {
-    const int blocks = grid_of(device_, kernel, threads, shared_bytes, most_blocks);
-    add_step([this, kernel, blocks, threads, shared_bytes, arguments...] {
-      sim::device_code::launch<P...>(device_, kernel, blocks, threads, shared_bytes, arguments...);
-    });
-    return blocks;
-  }
-  void add_step(std::function<void()> step) { steps_.push_back(std::move(step)); }
-
-  // An input of random values around `middle`; every array of a case has a seed of its own.
-  template <typename T>
-  Array<T> random_array(std::int64_t count, float amplitude, float middle = 0.0F) {
-    Array<T> array(device_, count);
-    const int blocks = grid_of(device_, &fill_random<T>, kFillThreads, 0, 1 + count / 256);
-    sim::device_code::launch(device_, &fill_random<T>, blocks, kFillThreads, 0, array.data(), count,
-                             ++seed_, middle, amplitude);
-    return array;
-  }
-  template <typename T>
-  Array<T> array_of(const std::vector<T>& values) {
-    Array<T> array(device_, static_cast<std::int64_t>(values.size()));
-    array.upload(values);
-    return array;
-  }
-  template <typename T>
-  Array<T> output_array(std::int64_t count) {
-    return Array<T>(device_, count);
-  }
-
- private:
-  Device& device_;
-  std::vector<std::function<void()>> steps_;
-  std::uint32_t seed_ = 0;
-};
 
 inline double as_double(float value) { return value; }
 inline double as_double(Bf16 value) { return static_cast<double>(to_float(value)); }
@@ -79,9 +22,8 @@ std::vector<double> as_doubles(const std::vector<T>& values) {
 }
 
 // Results are rounded once from a sum in fp32: half a unit of the 8th bit of the value, against the
-// largest value, and room for the sum. A chain of kernels rounds at each of them.
+// largest value, and room for the sum.
 constexpr double kBf16Tolerance = 1.0 / 256;
-constexpr double kBf16ChainTolerance = 1.0 / 64;
 constexpr double kFp32Tolerance = 5e-5;
 
 // Keeps the output that is worst against its tolerance.
@@ -145,5 +87,87 @@ std::vector<double> gather_rows(const Array<T>& array, std::int64_t width,
     for (const T value : array.download(row * width, width)) result.push_back(as_double(value));
   return result;
 }
+
+// Random values as kernels/fill.h makes them. Defined where kernels are compiled: a file that only
+// starts steps must hold no kernel, because it is not compiled for every architecture.
+void fill_array(Device& device, Array<float>& array, std::uint32_t seed, float middle,
+                float amplitude);
+void fill_array(Device& device, Array<Bf16>& array, std::uint32_t seed, float middle,
+                float amplitude);
+void fill_array(Device& device, Array<Fp8>& array, std::uint32_t seed, float middle,
+                float amplitude);
+
+// The steps of one call in order, the arrays they work on, and how each step's result is checked.
+// The functions of this folder add a step with its outputs and its check; a case is one such
+// step or a chain of them. A step is checked on the inputs that it really had, so a chain's check
+// is as tight as a single kernel's.
+class PreparedCase {
+ public:
+  PreparedCase(Device& device, bool vendor) : device_(device), vendor_(vendor) {}
+  PreparedCase(const PreparedCase&) = delete;
+  PreparedCase& operator=(const PreparedCase&) = delete;
+
+  // One call of the case, on the device's stream.
+  void launch() {
+    for (const std::function<void()>& step : steps_) step();
+  }
+  // Compares the outputs with references in double precision; without a launch before it they are
+  // poison, and the check fails.
+  microbench::CheckResult check() {
+    Comparison comparison;
+    for (const auto& one : checks_) one(comparison);
+    return comparison.result();
+  }
+
+  Device& device() { return device_; }
+  bool vendor() const { return vendor_; }  // matrix products are the vendor's
+
+  void add_step(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  void add_check(std::function<void(Comparison&)> one) { checks_.push_back(std::move(one)); }
+  // Appends a kernel to the call; returns how many blocks it will have.
+  template <typename... P>
+  int add_kernel(void (*kernel)(P...), int threads, std::size_t shared_bytes,
+                 std::int64_t most_blocks, std::type_identity_t<P>... arguments) {
+    const int blocks = grid_of(device_, kernel, threads, shared_bytes, most_blocks);
+    add_step([this, kernel, blocks, threads, shared_bytes, arguments...] {
+      sim::device_code::launch<P...>(device_, kernel, blocks, threads, shared_bytes, arguments...);
+    });
+    return blocks;
+  }
+
+  // Keeps something for as long as the case lives.
+  template <typename T>
+  T& keep(std::unique_ptr<T> thing) {
+    T& kept = *thing;
+    kept_.emplace_back(thing.release(), [](void* pointer) { delete static_cast<T*>(pointer); });
+    return kept;
+  }
+  // An output or a scratch array, poisoned.
+  template <typename T>
+  Array<T>& output(std::int64_t count) {
+    return keep(std::make_unique<Array<T>>(device_, count));
+  }
+  // An input of random values around `middle`; every array of a case has a seed of its own.
+  template <typename T>
+  Array<T>& random(std::int64_t count, float amplitude, float middle = 0.0F) {
+    Array<T>& array = output<T>(count);
+    fill_array(device_, array, ++seed_, middle, amplitude);
+    return array;
+  }
+  template <typename T>
+  Array<T>& uploaded(const std::vector<T>& values) {
+    Array<T>& array = output<T>(static_cast<std::int64_t>(values.size()));
+    array.upload(values);
+    return array;
+  }
+
+ private:
+  Device& device_;
+  bool vendor_;
+  std::vector<std::unique_ptr<void, void (*)(void*)>> kept_;
+  std::vector<std::function<void()>> steps_;
+  std::vector<std::function<void(Comparison&)>> checks_;
+  std::uint32_t seed_ = 0;
+};
 
 }  // namespace sim::device_code

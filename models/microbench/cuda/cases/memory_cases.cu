@@ -1,0 +1,1 @@
+#include "models/microbench/cuda/cases/memory_cases.cpp"

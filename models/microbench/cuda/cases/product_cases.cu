@@ -1,0 +1,1 @@
+#include "models/microbench/cuda/cases/product_cases.cpp"

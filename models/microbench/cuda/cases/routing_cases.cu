@@ -1,0 +1,1 @@
+#include "models/microbench/cuda/cases/routing_cases.cpp"
