@@ -1,1 +1,0 @@
-#include "models/microbench/cuda/cases/routing_cases.cpp"

@@ -1,2 +1,0 @@
-// Host code only: it starts the steps of the other files.
-#include "models/microbench/cuda/cases/layer_steps.cpp"
