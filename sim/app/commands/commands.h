@@ -11,7 +11,7 @@ namespace sim {
 
 using AttachCommand = void(CLI::App& app);
 AttachCommand attach_run, attach_check, attach_query, attach_list, attach_trace, attach_model,
-    attach_cluster, attach_flows, attach_collective, attach_calibrate;
+    attach_cluster, attach_flows, attach_collective, attach_calibrate, attach_cost;
 
 void attach_cluster_import(CLI::App& cluster);  // below `cluster`
 
@@ -25,6 +25,7 @@ inline constexpr auto kCommands = std::to_array<AttachCommand*>({
     &attach_cluster,
     &attach_flows,
     &attach_collective,
+    &attach_cost,
     &attach_calibrate,
 });
 

@@ -1,0 +1,170 @@
+// simulate cost: one kernel, and many in a file.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "sim/app/kernel_kinds.h"
+#include "tests/app/refusal.h"
+
+namespace sim::testing {
+namespace {
+
+// 100 SMs at 1 GHz; every constant is round, so that times follow by hand.
+constexpr const char* kDevice = R"(name: toy
+source: made up
+sms: 100
+clock: 1 GHz
+peak: {bf16: 100 TFLOP/s, fp8: 200 TFLOP/s, fp32: 10 TFLOP/s}
+memory: {bandwidth: 1 TB/s, capacity: 16 GB}
+efficiency: {compute: 0.8, memory: 0.5, label: assumed, source: made up}
+kernels:
+- {kernel: streaming, source: ours, form: streaming, constants: {start: 2 us, memory_share: 0.5}, range: {bytes: [1000, 1000000]}, label: measured, provenance: "by hand"}
+)";
+
+class Cost : public Refusal {
+ protected:
+  void SetUp() override {
+    Refusal::SetUp();
+    folder_.write("toy.yaml", kDevice);
+  }
+  nlohmann::json ask(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), "cost");
+    arguments.push_back("--json");
+    const CommandResult result = simulate(folder_, arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return nlohmann::json::parse(result.out, nullptr, false);
+  }
+};
+
+TEST_F(Cost, AKernelByItsConstantsAndWhetherTheyHoldThere) {
+  // 2 us + 400 KB over half of 1 TB/s.
+  const auto inside = ask(
+      {"--device", "toy.yaml", "--kernel", "norm", "--set", "rows=100", "--set", "hidden=1000"});
+  EXPECT_NEAR(inside["time_s"].get<double>(), 2e-6 + 400e3 / 500e9, 1e-12);
+  EXPECT_NEAR(inside["fixed_s"].get<double>(), 2e-6, 1e-15);
+  EXPECT_NEAR(inside["memory_s"].get<double>(), 0.8e-6, 1e-12);
+  EXPECT_NEAR(inside["bytes_per_s"].get<double>(), 400e3 / 2.8e-6, 1e6);
+  EXPECT_NEAR(inside["roofline_s"].get<double>(), 400e3 / 500e9, 1e-12);
+  EXPECT_EQ(inside["label"], "measured");
+  EXPECT_EQ(inside["from"], "by hand");
+  EXPECT_EQ(inside["in_range"], true);
+  const auto outside = ask({"--device", "toy.yaml", "--kernel", "streaming", "--set", "bytes=2e6"});
+  EXPECT_EQ(outside["in_range"], false);
+  EXPECT_EQ(outside["outside"].dump(),
+            R"([{"extent":"bytes","least":1000.0,"most":1000000.0,"value":2000000.0}])");
+}
+
+TEST_F(Cost, WithoutConstantsTheRooflineAnswersAndSaysSo) {
+  // 2 x 1000^3 flops at 80 % of 100 TFLOP/s, half of the SMs, half of the clock.
+  const auto reply =
+      ask({"--device", "toy.yaml", "--kernel", "gemm", "--set", "m=1000", "--set", "n=1000",
+           "--set", "k=1000", "--set", "sms=50", "--set", "clock=500 MHz"});
+  EXPECT_NEAR(reply["time_s"].get<double>(), 2e9 / 20e12, 1e-12);
+  EXPECT_EQ(reply["label"], "roofline");
+  EXPECT_EQ(reply["in_range"], false);
+}
+
+TEST_F(Cost, RowsThatAreNotGivenAreBalanced) {
+  EXPECT_EQ(balanced_rows(8, 2, 8, 1), (std::vector<std::int64_t>(8, 2)));
+  EXPECT_EQ(balanced_rows(3, 1, 8, 2), (std::vector<std::int64_t>{1, 0, 0, 1}));  // 2 of 3
+  EXPECT_EQ(balanced_rows(1, 2, 8, 8), (std::vector<std::int64_t>{1}));
+  const auto reply =
+      ask({"--device", "toy.yaml", "--kernel", "expert_ffn", "--set", "hidden=64", "--set",
+           "inter=32", "--set", "topk=2", "--set", "experts=4", "--set", "tokens=6"});
+  EXPECT_EQ(reply["rows"].dump(), "[3,3,3,3]");
+}
+
+TEST_F(Cost, DevicesAndFormatsAsPeopleTypeThem) {
+  for (const char* name : {"h100-sxm", "H100_SXM", "h100"}) {
+    const auto reply = ask({"--device", name, "--kernel", "gemm", "--set", "m=8", "--set", "n=64",
+                            "--set", "k=64", "--set", "dtype=FP8-block"});
+    EXPECT_EQ(reply["device"], "h100-sxm");
+    EXPECT_EQ(reply["dtype"], "fp8_block");
+  }
+}
+
+TEST_F(Cost, EveryMistakeOfAQuestion) {
+  EXPECT_EQ(refused({"cost", "--device", "toy.yaml", "--kernel", "gemm", "--set", "m=0", "--set",
+                     "n=4", "--set", "q=3", "--set", "sms=101", "--set", "dtype=bf17"}),
+            "--set dtype: there is no dtype 'bf17'; did you mean 'bf16'?\n"
+            "--set k: gemm needs k; --set k=NUMBER: columns of the input\n"
+            "--set m: '0' is not a whole number from 1 to 16777216\n"
+            "--set q: gemm has no 'q'; did you mean 'm'?\n"
+            "--set sms: '101' is not a number of SMs from 1 to 100, which toy has\n");
+  EXPECT_EQ(refused({"cost", "--device", "toy.yaml", "--kernel", "norm", "--set", "rows=4", "--set",
+                     "hidden=4", "--set", "source=triton"}),
+            "--set source: toy has no source 'triton' of norm; there are: ours (bf16)\n");
+  EXPECT_EQ(refused({"cost", "--device", "toy.yaml", "--kernel", "gem"}),
+            "--kernel: there is no kernel 'gem'; did you mean 'gemm'?\n");
+}
+
+TEST_F(Cost, ABatchIsAnsweredRowByRowInAnyOrderOfColumns) {
+  folder_.write("in.csv",
+                "note,hidden,rows,device,source\nfirst,1000,100,toy.yaml,\n"
+                "\"a, b\",1000,1000,toy.yaml,OURS\n\nlast,1000,100,toy.yaml,\n");
+  const CommandResult result =
+      simulate(folder_, {"cost", "--kernel", "norm", "--batch", "in.csv", "--out", "out.csv"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "3 rows of norm in out.csv: 3 measured; 1 outside a calibrated range\n");
+  EXPECT_EQ(folder_.read("out.csv"),
+            "note,hidden,rows,device,source,time_s,label,in_range\n"
+            "first,1000,100,toy.yaml,,2.8e-06,measured,true\n"
+            "\"a, b\",1000,1000,toy.yaml,OURS,1e-05,measured,false\n"
+            "last,1000,100,toy.yaml,,2.8e-06,measured,true\n");
+}
+
+TEST_F(Cost, RowsOfABatchAgreeWithTheSameQuestionsAlone) {
+  folder_.write("in.csv",
+                "device,source,dtype,hidden,inter,topk,experts,tokens,rows\n"
+                "h100,,bf16,2048,768,8,128,64,4 4 0 7\n"
+                "h100_sxm,,fp8_block,7168,2048,8,256,512,16 16 16 0\n");
+  EXPECT_EQ(
+      simulate(folder_, {"cost", "--kernel", "expert_ffn", "--batch", "in.csv", "--out", "out.csv"})
+          .exit_code,
+      0);
+  std::ifstream in(folder_.file("out.csv"));
+  std::string line;
+  std::getline(in, line);
+  while (std::getline(in, line)) {
+    std::vector<std::string> fields;
+    std::stringstream row(line);
+    for (std::string field; std::getline(row, field, ',');) fields.push_back(field);
+    ASSERT_EQ(fields.size(), 12u);
+    const auto alone =
+        ask({"--device", fields[0], "--kernel", "expert_ffn", "--set", "dtype=" + fields[2],
+             "--set", "hidden=" + fields[3], "--set", "inter=" + fields[4], "--set",
+             "topk=" + fields[5], "--set", "experts=" + fields[6], "--set", "tokens=" + fields[7],
+             "--set", "rows=" + fields[8]});
+    EXPECT_DOUBLE_EQ(alone["time_s"].get<double>(), std::stod(fields[9]));
+    EXPECT_EQ(alone["label"], fields[10]);
+    EXPECT_EQ(alone["in_range"], fields[11] == "true");
+  }
+}
+
+TEST_F(Cost, EveryMistakeOfABatchAndNothingIsWritten) {
+  folder_.write("in.csv",
+                "device,source,dtype,hidden,inter,topk,experts,tokens,rows\n"
+                "toy.yaml,,bf17,1,x,3,4,5,1 2 -3\n"
+                "h10,,bf16,1,2,3,4,5,1 2\n"
+                "toy.yaml,,bf16,1,2\n"
+                "toy.yaml,,bf16,1,2,30,4,5,\n"
+                "toy.yaml,,bf16,1,,3,4,5,\n");
+  EXPECT_EQ(refused({"cost", "--kernel", "expert_ffn", "--batch", "in.csv", "--out", "out.csv"}),
+            "in.csv:2:18: inter: 'x' is not a whole number from 1 to 16777216\n"
+            "in.csv:2:26: '-3' is not a number of rows; rows are counts with spaces between\n"
+            "in.csv:2:11: there is no dtype 'bf17'; did you mean 'bf16'?\n"
+            "in.csv:3:1: there is no device type 'h10'; did you mean 'h20'?\n"
+            "in.csv:4:1: 5 fields in this row, there are 9 columns\n"
+            "in.csv:5:1: topk 30 is more than the 4 experts\n"
+            "in.csv:6:17: inter is missing in this row\n");
+  folder_.write("head.csv", "hidden,rows,rows,label\n1,2,3,x\n");
+  EXPECT_EQ(refused({"cost", "--kernel", "norm", "--batch", "head.csv", "--out", "out.csv"}),
+            "head.csv:1:13: the column 'rows' is there twice\n"
+            "head.csv:1:18: the column 'label' is one that the result adds; give it another name\n"
+            "head.csv:1:1: there is no column 'device'; or name one with --device\n");
+}
+
+}  // namespace
+}  // namespace sim::testing
