@@ -149,6 +149,7 @@ struct CostRecord {  // costs: time that rests on one kernel's estimate, summed 
   std::string label;   // measured | fitted | published | roofline | assumed
   std::string source;
   Duration duration{};
+  bool in_range = true;  // false: asked outside the calibrated range
 };
 
 struct MemoryRecord {  // memory: the items of a device add up to its peak

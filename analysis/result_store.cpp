@@ -57,7 +57,7 @@ constexpr std::array<TableColumns, kTables> kColumns{{
     {"spans", "step, device, stream, name, layer, start_ps, duration_ps"},
     {"metrics", "name, value, unit"},
     {"traffic", "layer, source_device, destination_device, phase, bytes"},
-    {"costs", "kernel, device, label, source, duration_ps"},
+    {"costs", "kernel, device, label, source, duration_ps, in_range"},
     {"memory", "device, item, bytes"},
 }};
 
@@ -269,7 +269,8 @@ void ResultStore::finish_run(const RunResult& result) {
     impl_->insert(kTraffic, r.layer, r.source, r.destination, r.phase, r.bytes);
   }
   for (const CostRecord& r : result.costs) {
-    impl_->insert(kCosts, r.kernel, r.device, r.label, r.source, r.duration);
+    impl_->insert(kCosts, r.kernel, r.device, r.label, r.source, r.duration,
+                  std::int64_t{r.in_range});
   }
   for (const MemoryRecord& r : result.memory) impl_->insert(kMemory, r.device, r.item, r.bytes);
   SqliteStatement update(

@@ -13,7 +13,7 @@
 
 namespace sim {
 
-inline constexpr int kSchemaVersion = 1;                 // PRAGMA user_version
+inline constexpr int kSchemaVersion = 2;                 // PRAGMA user_version
 inline constexpr int kResultApplicationId = 0x4D6F4573;  // PRAGMA application_id, "MoEs"
 
 class ResultStore {

@@ -83,7 +83,8 @@ CREATE TABLE traffic (
 
 CREATE TABLE costs (
   run_id INTEGER NOT NULL, kernel TEXT NOT NULL, device TEXT NOT NULL, label TEXT NOT NULL,
-  source TEXT NOT NULL, duration_ps INTEGER NOT NULL
+  source TEXT NOT NULL, duration_ps INTEGER NOT NULL,
+  in_range INTEGER NOT NULL -- 0: asked outside its calibrated range
 );
 
 CREATE TABLE memory (

@@ -299,7 +299,7 @@ bool Batch::next_row(TextWriter& out) {
   ++result_.labels[std::string(to_text(cost.label))];
   if (!cost.in_range) ++result_.outside;
   if (!by.substitute.empty()) ++result_.substituted;
-  out.add(line_).add(',').add(to_seconds(cost.time)).add(',').add(to_text(cost.label));
+  out.add(line_).add(fmt::format(",{:.9g},", to_seconds(cost.time))).add(to_text(cost.label));
   out.add(std::string_view(cost.in_range ? ",true\n" : ",false\n"));
   return true;
 }

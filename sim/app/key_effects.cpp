@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/operators.h"
+
 namespace sim {
 namespace {
 
@@ -16,6 +18,25 @@ bool has_shared_experts(const Scenario& scenario) {
     const FfnBlock& ffn = block_at(scenario.model, id).ffn();
     return ffn.shared_experts > 0 || ffn.dense_inter > 0;
   });
+}
+
+// Whether a kernel of the family is in the part and the phase of the run.
+bool runs(const Scenario& scenario, KernelFamily family) {
+  if (family == KernelFamily::kExpertFfn) return true;  // models without return before
+  TokenBatch batch;
+  batch.phase = scenario.workload.phase;
+  batch.tokens = batch.sequences = batch.logit_rows = 1;
+  batch.attended_pairs = batch.kv_tokens_read = batch.max_context = 1;
+  for (const PlacedOperator& each : all_operators(scenario.model, batch, 1)) {
+    if (each.op.family != family) continue;
+    if (each.layer < 0
+            ? scenario.part.ends
+            : each.layer >= scenario.part.first_layer && each.layer < scenario.part.end_layer) {
+      const bool attention = each.op.kind == OperatorKind::kAttention;
+      if (!attention || !scenario.part.only_routed_blocks) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace
@@ -56,6 +77,14 @@ std::vector<std::string> keys_without_effect(const Scenario& scenario) {
     for (const char* key : {"cluster.oversubscription", "cluster.spraying",
                             "cluster.paths_per_flow", "cluster.hash_seed"}) {
       no_effect(key, "there is one node");
+    }
+  }
+  for (const auto& [family, source] : scenario.kernels.sources) {
+    const std::string key = "kernels." + std::string(to_text(family));
+    if (!scenario.kernels.calibrated) {
+      no_effect(key, "kernels.use is roofline");
+    } else if (!runs(scenario, family)) {
+      no_effect(key, "this run has no such kernel");
     }
   }
   for (const auto& [name, device] : scenario.device_types) {

@@ -8,6 +8,7 @@
 #include "sim/app/device_choice.h"
 #include "sim/app/key_effects.h"
 #include "sim/app/scenario_disturbances.h"
+#include "sim/app/scenario_kernels.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -48,6 +49,7 @@ class ScenarioReader {
     read_schedule();
     read_host();
     read_memory();
+    read_kernels();
     if (cluster_read_) {
       scenario_.disturbances = read_disturbances(root_, scenario_.cluster, scenario_.warnings);
     } else {
@@ -80,6 +82,7 @@ class ScenarioReader {
   void read_schedule();
   void read_host();
   void read_memory();
+  void read_kernels();
   void cross_check();
   const Routing* first_routing() const;
 
@@ -373,6 +376,12 @@ void ScenarioReader::read_memory() {
   YamlMap map(root_.child("memory"), "memory", mistakes_);
   scenario_.framework_reserve = map.bytes_or("framework_reserve", Bytes(4LL << 30));
   map.finish();
+}
+
+void ScenarioReader::read_kernels() {
+  const bool known = model_read_ && cluster_read_;
+  scenario_.kernels = read_kernel_choice(root_, known ? &scenario_.model : nullptr,
+                                         scenario_.device_types, mistakes_);
 }
 
 const Routing* ScenarioReader::first_routing() const {

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "models/costs/calibrated_costs.h"
 #include "models/device.h"
 #include "models/moe_model.h"
 #include "sim/app/catalog.h"
+#include "sim/app/scenario_kernels.h"
 #include "sim/app/scenario_network.h"
 #include "sim/input/yaml_reader.h"
 #include "sim/policies/disturbances/link_disturbance.h"
@@ -46,12 +46,6 @@ struct PlacementChoice {
   int steps = 0;
 
   bool needs_load() const;  // whether the loads make a difference
-};
-
-// Which law prices kernels, and whose.
-struct KernelChoice {
-  bool calibrated = true;  // else the roofline prices everything
-  KernelSources sources;
 };
 
 struct Scenario {

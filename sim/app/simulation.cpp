@@ -53,15 +53,14 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
   for (const CostLedger::Line& line : ledger.lines()) {
     all += line.total;
     if (!line.in_range) outside += line.total;
-    records.push_back({line.kernel, line.device, std::string(to_text(line.label)),
-                       line.source + (line.in_range ? "" : " (outside its calibrated range)"),
-                       line.total});
+    records.push_back({line.kernel, line.device, std::string(to_text(line.label)), line.source,
+                       line.total, line.in_range});
   }
   const std::string device = setup.devices.front()->name;
   const auto add = [&](const char* kernel, Duration time, const std::string& label,
                        const std::string& source) {
     if (time == Duration(0)) return;
-    records.push_back({kernel, device, label, source, time});
+    records.push_back({kernel, device, label, source, time, true});
     all += time;
   };
   add("dispatch", recorder.communication_time(TaskKind::kDispatch), setup.dispatch_cost.label,

@@ -116,6 +116,19 @@ std::string memory_text(const Scenario& scenario, const RunOutcome& outcome) {
   return text + "\n";
 }
 
+// The names with the most time, longest first: "experts, o_proj and 3 more".
+std::string longest_names(const std::map<std::string, Duration>& times, std::size_t shown) {
+  std::vector<std::pair<std::string, Duration>> sorted(times.begin(), times.end());
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::string text;
+  for (std::size_t i = 0; i < std::min(shown, sorted.size()); ++i) {
+    text += (i == 0 ? "" : ", ") + sorted[i].first;
+  }
+  if (sorted.size() > shown) text += fmt::format(" and {} more", sorted.size() - shown);
+  return text;
+}
+
 std::string label_text(const RunOutcome& outcome) {
   std::map<std::string, Duration> by_label;
   Duration all{0};
@@ -127,9 +140,16 @@ std::string label_text(const RunOutcome& outcome) {
   for (const auto& [label, duration] : by_label) {
     text += (text.empty() ? "  " : ", ") + percent(share_of(duration, all)) + " " + label;
   }
-  if (outcome.out_of_range_share > 0)
-    text += "; " + percent(outcome.out_of_range_share) + " outside a calibrated range";
-  return text + "\n";
+  text += "\n";
+  if (outcome.out_of_range_share > 0) {
+    std::map<std::string, Duration> outside;
+    for (const CostRecord& cost : outcome.costs) {
+      if (!cost.in_range) outside[cost.kernel] += cost.duration;
+    }
+    text += "  " + percent(outcome.out_of_range_share) + " lies outside the calibrated range (" +
+            longest_names(outside, 4) + ")\n";
+  }
+  return text;
 }
 
 }  // namespace
@@ -244,6 +264,7 @@ std::string summary_json(const Scenario& scenario, const RunOutcome& outcome) {
   std::map<std::string, double> labels;
   for (const CostRecord& cost : outcome.costs) labels[cost.label] += to_seconds(cost.duration);
   json["rank_seconds_by_label"] = labels;
+  json["outside_calibrated_range_share"] = outcome.out_of_range_share;
   json["warnings"] = outcome.warnings;
   json["effort"] = {{"events", outcome.effort.events},
                     {"tasks", outcome.effort.tasks},
