@@ -27,7 +27,7 @@ std::vector<KernelForm> make_forms() {
        none,
        kForward,
        {{"what", {"copy", "read", "write", "triad"}}}},
-      {"ceiling_matrix", "one large square-ish GEMM", {"m", "n", "k"}, {}, none, kForward, {}},
+      {"ceiling_matrix", "one large GEMM", {"m", "n", "k"}, {}, none, kForward, {}},
       {"gemm", "C[m][n] = A[m][k] B[n][k]^T", {"m", "n", "k"}, {}, none, kMatrix, {}},
       {"top_k",
        "router logits to choices and weights",
@@ -249,7 +249,7 @@ std::string id_text(const KernelCase& kernel_case) {
     text += " rows=" + std::to_string(kernel_case.total_rows()) + " over " +
             std::to_string(active) + "/" + std::to_string(kernel_case.rows.size());
   }
-  for (const auto& [name, word] : kernel_case.options) text += " " + name + "=" + word;
+  for (const auto& [name, word] : kernel_case.options) text.append(" ").append(name + "=" + word);
   if (kernel_case.sms != 0) text += " sms=" + std::to_string(kernel_case.sms);
   if (kernel_case.launch != "eager") text += " launch=" + kernel_case.launch;
   return text;
