@@ -20,6 +20,9 @@ KernelReader read_infersim_gemm;
 KernelReader read_infersim_attention_decode, read_infersim_attention_prefill;
 KernelReader read_infersim_mla_decode, read_infersim_mla_prefill;
 
+KernelReader read_llmservingsim_qwen, read_llmservingsim_sequences, read_llmservingsim_attention;
+KernelReader read_deepgemm_published;
+
 // The text of a field as a format, or an error at the field.
 KernelFormat format_in(const CsvFile& file, std::size_t column);
 

@@ -11,6 +11,10 @@ constexpr std::string_view kAiconfigurator =
     "ai-dynamo/aiconfigurator, commit 095f58a, systems/data (Apache-2.0)";
 constexpr std::string_view kInferSim = "alibaba/InferSim, commit f2293da, bench_data (Apache-2.0)";
 
+constexpr std::string_view kLlmServingSim =
+    "casys-kaist/LLMServingSim, commit 5daddb2, vLLM 0.19 on RTX PRO 6000 (MIT)";
+constexpr std::string_view kDeepGemm = "deepseek-ai/DeepGEMM, README.md (H800), as published";
+
 constexpr std::array kTables = {
     KernelTable{"aic-h100-vllm-gemm",
                 "data/kernels/aiconfigurator/h100_sxm__gemm__vllm__0.24.0__gemm_perf.csv.gz",
@@ -104,6 +108,19 @@ constexpr std::array kTables = {
     KernelTable{"infersim-h800-mla-prefill-128-128-64",
                 "data/kernels/infersim/mla__prefill__h800__128-128-64.csv", kInferSim, "h800-sxm",
                 read_infersim_mla_prefill},
+    KernelTable{"llmservingsim-rtxpro6000-dense",
+                "data/kernels/llmservingsim/rtxpro6000__qwen3-30b-a3b__tp1__dense.csv",
+                kLlmServingSim, "rtx-pro-6000", read_llmservingsim_qwen},
+    KernelTable{"llmservingsim-rtxpro6000-sequences",
+                "data/kernels/llmservingsim/rtxpro6000__qwen3-30b-a3b__tp1__per_sequence.csv",
+                kLlmServingSim, "rtx-pro-6000", read_llmservingsim_sequences},
+    KernelTable{"llmservingsim-rtxpro6000-attention",
+                "data/kernels/llmservingsim/rtxpro6000__qwen3-30b-a3b__tp1__attention.csv.gz",
+                kLlmServingSim, "rtx-pro-6000", read_llmservingsim_attention},
+    KernelTable{"deepgemm/deepgemm_dense_2025_02", "papers/ground_truth/deepgemm.yaml", kDeepGemm,
+                "h800-sxm", read_deepgemm_published},
+    KernelTable{"deepgemm/deepgemm_dense_2025_03", "papers/ground_truth/deepgemm.yaml", kDeepGemm,
+                "h800-sxm", read_deepgemm_published},
 };
 
 }  // namespace

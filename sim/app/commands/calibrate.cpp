@@ -5,8 +5,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 
+#include "models/calibration/dense_fit.h"
+#include "models/costs/constants_file.h"
+#include "models/device_reader.h"
 #include "sim/app/accuracy_text.h"
 #include "sim/app/catalog.h"
 #include "sim/app/cluster_choice.h"
@@ -38,9 +42,13 @@ std::string data_folder(const std::string& given, const Catalog& catalog) {
 
 std::string spec_file(const std::string& name, const Catalog& catalog) {
   if (std::filesystem::is_regular_file(name)) return name;
-  const CatalogLookup lookup = catalog_in(catalog.root() + "/topologies/calibration/specs");
-  if (const std::optional<std::string> file = lookup.file(name)) return *file;
-  throw Error(fmt::format("there is no specification '{}'", name), suggest(name, lookup.names));
+  const CatalogLookup links = catalog_in(catalog.root() + "/topologies/calibration/specs");
+  if (const std::optional<std::string> file = links.file(name)) return *file;
+  const CatalogLookup kernels = catalog_in(catalog.root() + "/models/calibration/specs");
+  if (const std::optional<std::string> file = kernels.file(name)) return *file;
+  std::vector<std::string> known = links.names;
+  known.insert(known.end(), kernels.names.begin(), kernels.names.end());
+  throw Error(fmt::format("there is no specification '{}'", name), suggest(name, known));
 }
 
 std::string errors_line(const char* what, const ErrorSummary& errors) {
@@ -57,10 +65,36 @@ void print_split(const SplitErrors& split) {
             << errors_line("  prefill-like sizes", split.tested_prefill);
 }
 
+// The constants of every kernel of the specification, as models/calibration/constants holds them.
+void fit_dense(const DenseSpec& spec, const Catalog& catalog, const std::string& folder) {
+  const Device device = read_device(catalog.root() + "/models/devices/" + spec.device + ".yaml");
+  std::cout << fmt::format("# {}: constants of {}; errors in %: mean, median, p90, p95, worst\n",
+                           spec.name, spec.device);
+  std::map<std::string, std::vector<MeasuredKernel>> read;
+  for (const DenseKernelSpec& kernel : spec.kernels) {
+    std::vector<MeasuredKernel> rows;
+    for (const std::string& table : kernel.tables) {
+      if (!read.contains(table)) read[table] = read_kernels(table, folder);
+      rows.insert(rows.end(), read[table].begin(), read[table].end());
+    }
+    const DenseCalibration result = calibrate_dense(spec, kernel, rows, device);
+    std::cout << to_yaml(result.constants, 0) << errors_line("fitted rows", result.fitted)
+              << errors_line("other rows", result.others)
+              << errors_line("held out", result.held_out);
+    if (result.implausible > 0) {
+      std::cout << fmt::format("#   {} rows are not plausible\n", result.implausible);
+    }
+  }
+}
+
 void fit(const std::vector<std::string>& names, const std::string& data) {
   const Catalog catalog;
   const std::string folder = data_folder(data, catalog);
   for (const std::string& name : names) {
+    if (is_dense_spec(spec_file(name, catalog))) {
+      fit_dense(load_dense_spec(spec_file(name, catalog)), catalog, folder);
+      continue;
+    }
     const CalibrationSpec spec = load_calibration_spec(spec_file(name, catalog));
     std::vector<MeasuredRow> rows;
     for (const std::string& table : spec.tables) {
