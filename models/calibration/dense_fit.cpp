@@ -169,7 +169,11 @@ DenseCalibration calibrate_dense(const DenseSpec& spec, const DenseKernelSpec& k
   constants.form = kernel.form;
   constants.values = fit_values(spec, kernel, used, rates);
   constants.range = range_of(kernel, about);
-  constants.label = CostLabel::kFitted;
+  // Rows of another machine tell about this one only as far as the two are alike.
+  const bool own = std::all_of(about.begin(), about.end(), [&](const MeasuredKernel* row) {
+    return row->device == spec.device;
+  });
+  constants.label = own ? CostLabel::kFitted : CostLabel::kAssumed;
 
   const std::vector<PredictionError> all = errors_of(kernel, about, rates, constants.values);
   std::vector<PredictionError> seen, others;
