@@ -13,8 +13,8 @@
 namespace sim {
 
 struct DenseEffort {
-  std::size_t rows = 2000;      // that a kernel's constants are fitted to, at most
-  std::size_t fold_rows = 700;  // that each fold's are
+  std::size_t rows = 1000;      // that a kernel's constants are fitted to, at most
+  std::size_t fold_rows = 400;  // that each fold's are
   bool held_out = true;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "sim/input/quantity.h"
@@ -104,6 +105,14 @@ DenseKernelSpec read_kernel(const YamlNode& item, Mistakes& mistakes) {
   if (kernel.tables.empty()) map.mistake("tables", "no table is named in 'tables'");
   if (map.has("rows")) kernel.rows = DenseFilter(map.child("rows"), mistakes);
   kernel.held_out = names_among(map, "held_out", dense_columns(), "column");
+  for (const YamlNode& number : map.list_or_empty("target")) {
+    const std::optional<double> percent =
+        number.is_scalar() ? parse_number(number.text()) : std::nullopt;
+    if (percent) kernel.target.push_back(std::llround(*percent * 10));
+  }
+  if (kernel.target.size() != 0 && kernel.target.size() != 2) {
+    map.mistake("target", "a target is [median, 90th percentile] in per cent");
+  }
   kernel.because = map.text_or("because", "");
   read_form(map, kernel);
   if (kernel.form != nullptr && kernel.free.empty()) map.mistake("free", "nothing is free here");

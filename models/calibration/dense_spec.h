@@ -18,6 +18,8 @@
 //     because: "..."                           # of fixed values: on whose word
 //     range: {sequences: [1, 2048]}            # in place of the rows' own extents
 //     held_out: [heads]                        # five folds by the values of these columns
+//     target: [6, 20]                          # said beforehand: median and 90th percentile, per
+//     cent
 #pragma once
 
 #include <map>
@@ -44,6 +46,7 @@ struct DenseKernelSpec {
   std::string because;
   std::map<std::string, std::pair<double, double>> range;
   std::vector<std::string> held_out;
+  std::vector<std::int64_t> target;  // in thousandths; empty: none
 };
 
 struct DenseSpec {

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "models/calibration/dense_accuracy.h"
 #include "models/calibration/dense_fit.h"
 #include "models/costs/constants_file.h"
 #include "models/device_reader.h"
@@ -160,7 +161,10 @@ void attach_calibrate(CLI::App& app) {
   auto specs = std::make_shared<std::vector<std::string>>();
   CLI::App* fitted = command->add_subcommand(
       "fit", "fits constants to measured rows; prints them as the catalog holds them");
-  fitted->add_option("spec", *specs, "a name in topologies/calibration/specs, or a YAML file")
+  fitted
+      ->add_option(
+          "spec", *specs,
+          "a name in topologies/calibration/specs or models/calibration/specs, or a YAML file")
       ->required();
   fitted->add_option("--data", *data, kDataHelp);
   fitted->callback([specs, data] { fit(*specs, *data); });
@@ -175,13 +179,18 @@ void attach_calibrate(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   CLI::App* accuracy = command->add_subcommand(
       "accuracy", "the simulator's prediction beside every measured row, fitted or not");
-  accuracy->add_option(
-      "table", *tables,
-      "tables of measurements, or all of a kind: collectives, exchanges (default: all)");
+  accuracy->add_option("table", *tables,
+                       "tables of measurements, or all of a kind: collectives, exchanges (default: "
+                       "both); dense: GEMM, "
+                       "attention, MLA and streaming kernels");
   accuracy->add_option("--data", *data, kDataHelp);
   accuracy->add_flag("--json", *json, "every row as JSON");
   accuracy->callback([tables, data, json] {
     const Catalog catalog;
+    if (*tables == std::vector<std::string>{"dense"}) {
+      std::cout << dense_accuracy_markdown(catalog.root(), data_folder(*data, catalog));
+      return;
+    }
     const std::vector<TableAccuracy> result =
         measure_accuracy(catalog, data_folder(*data, catalog), *tables);
     std::cout << (*json ? accuracy_json(result) : accuracy_markdown(result));
