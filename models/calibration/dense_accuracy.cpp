@@ -29,7 +29,8 @@ than the data sheet allows (models/costs/calibrated_costs.h).
 Why some targets are missed: DeepGEMM picks its tile by the shape, and with 110 rows of 22 shapes a fold
 without a shape cannot know its tile (H800); FlashMLA's split over SMs makes steps at batch 1 that a smooth
 form does not follow, and a fold without batch 1 extrapolates; H20's folds by heads hold one file each; vLLM's
-GEMMs on RTX PRO 6000 are three shapes, and a fold is one of them.
+GEMMs on RTX PRO 6000 are three shapes, and a fold is one of them. vLLM's MLA kernels are fitted and judged on
+calls large enough to hide the host's time (the earlier forms' target was over all calls).
 
 What the measured calls hold beside the kernel is charged to them and not to a run, which lists it as kernels
 of its own: quantisation of rows (fp8 GEMM of vLLM), the write of new keys and values (vLLM's attention).

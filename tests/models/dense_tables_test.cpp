@@ -50,7 +50,8 @@ TEST(DenseTables, AKernelThatNobodyKnowsHasAPlace) {
     FAIL() << "it was read";
   } catch (const Error& error) {
     const std::string text = error.what();
-    EXPECT_NE(text.find("dense_table.csv:2:30: 'mystery' is not a kernel that this reader knows"),
+    EXPECT_NE(text.find("dense_table.csv:2:30: kernel_source: 'mystery' is not a kernel that this "
+                        "reader knows"),
               std::string::npos)
         << text;
   }
