@@ -125,6 +125,40 @@ const KernelCase kLayer =
 INSTANTIATE_TEST_SUITE_P(Layer, CudaCase, testing::Values(kFfn, fp8(kFfn), backward(kFfn), kLayer),
                          test_name);
 
+KernelCase prefill(std::int64_t tokens, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim,
+                   std::int64_t sequences) {
+  return make("attention_prefill", {{"sequences", sequences},
+                                    {"tokens", tokens},
+                                    {"heads", heads},
+                                    {"kv_heads", kv_heads},
+                                    {"head_dim", dim}});
+}
+KernelCase decode(std::int64_t context, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim,
+                  std::int64_t sequences) {
+  return make("attention_decode", {{"sequences", sequences},
+                                   {"context", context},
+                                   {"heads", heads},
+                                   {"kv_heads", kv_heads},
+                                   {"head_dim", dim}});
+}
+KernelCase mla(const std::string& kernel, const std::string& length_name, std::int64_t length,
+               std::int64_t heads, const std::string& first, std::int64_t first_size,
+               const std::string& second, std::int64_t second_size) {
+  return make(kernel, {{"sequences", 1},
+                       {length_name, length},
+                       {"heads", heads},
+                       {first, first_size},
+                       {second, second_size}});
+}
+INSTANTIATE_TEST_SUITE_P(
+    Attention, CudaCase,
+    testing::Values(prefill(75, 4, 2, 64, 1), prefill(130, 1, 1, 128, 1), prefill(3, 2, 1, 128, 2),
+                    mla("mla_prefill", "tokens", 66, 2, "head_dim", 192, "value_dim", 128),
+                    decode(300, 6, 2, 64, 1), decode(70, 16, 1, 128, 2), decode(5, 2, 2, 128, 1),
+                    mla("mla_decode", "context", 150, 40, "kv_rank", 512, "rope_dim", 64),
+                    mla("mla_decode", "context", 3, 2, "kv_rank", 512, "rope_dim", 64)),
+    test_name);
+
 TEST(CudaCases, WhatHasNoKernelSaysWhy) {
   const auto reason = [](KernelCase what) { return device_code::case_unsupported(what); };
   EXPECT_EQ(reason(make("host_copy", {{"bytes", 64}})), "no CUDA kernel");

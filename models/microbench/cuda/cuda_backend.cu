@@ -110,6 +110,9 @@ class CudaBackend : public Backend {
     }
     if (what.dtype == "fp8" && attribute(cudaDevAttrComputeCapabilityMajor) < 9)
       return "fp8 products are built for capability 9.0 and newer";
+    if (device_code::block_shared_bytes(what) >
+        static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)))
+      return "this device's blocks have too little shared memory";
     if (what.sms >= device_.sms) return "the device has not so many multiprocessors to leave some";
     return "";
   }

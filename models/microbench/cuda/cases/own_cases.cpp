@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <limits>
 
+#include "models/microbench/cuda/cases/attention_steps.h"
 #include "models/microbench/cuda/cases/layer_steps.h"
 #include "models/microbench/cuda/cases/routing_steps.h"
 #include "models/microbench/cuda/cases/row_steps.h"
+#include "models/microbench/cuda/kernels/grouped_gemm.h"
 
 namespace sim::device_code {
 namespace {
@@ -17,6 +19,11 @@ constexpr std::int64_t kMostNormHidden = 11'000;  // its sums lie in 48 KB of sh
 
 bool is_one_of(const std::string& word, std::initializer_list<const char*> words) {
   return std::any_of(words.begin(), words.end(), [&](const char* one) { return word == one; });
+}
+
+bool is_attention(const KernelCase& what) {
+  return is_one_of(what.kernel,
+                   {"attention_prefill", "attention_decode", "mla_prefill", "mla_decode"});
 }
 
 bool has_products(const KernelCase& what) {
@@ -135,6 +142,7 @@ std::string case_unsupported(const KernelCase& what) {
   for (const auto& [name, size] : what.sizes)
     if (name != "bytes" && size > std::numeric_limits<std::int32_t>::max() / 4)
       return "sizes beyond 29 bits";
+  if (is_attention(what)) return attention_unsupported(what);
   if (has_products(what)) {
     if (const std::string reason = products_unsupported(what); !reason.empty()) return reason;
     if (what.kernel != "moe_layer") return "";
@@ -153,6 +161,12 @@ std::string case_unsupported(const KernelCase& what) {
   return "";
 }
 
+std::size_t block_shared_bytes(const KernelCase& what) {
+  if (is_attention(what)) return attention_shared_bytes(what);
+  if (!has_products(what) || what.implementation == "vendor") return 0;
+  return LargeForward::shared_bytes(static_cast<int>(what.rows.size()) + 1);
+}
+
 std::unique_ptr<PreparedCase> prepare_case(const KernelCase& what, Device& device) {
   SIM_CHECK(case_unsupported(what).empty(), "only cases that are supported are prepared");
   auto prepared = std::make_unique<PreparedCase>(device, what.implementation == "vendor");
@@ -162,6 +176,8 @@ std::unique_ptr<PreparedCase> prepare_case(const KernelCase& what, Device& devic
     add_routing(*prepared, what);
   else if (is_one_of(what.kernel, {"activation", "norm", "quantise"}))
     add_rows(*prepared, what);
+  else if (is_attention(what))
+    add_attention(*prepared, what);
   else if (what.kernel == "expert_ffn")
     add_experts(*prepared, what);
   else if (what.kernel == "moe_layer")

@@ -11,6 +11,9 @@ namespace sim::device_code {
 // Why a case has no kernel here, whatever the device; empty when it has one.
 std::string case_unsupported(const KernelCase& what);
 
+// The most shared memory that a block of the case's kernels needs.
+std::size_t block_shared_bytes(const KernelCase& what);
+
 // REQUIRES: case_unsupported(what) is empty; device.vendor for the vendor's implementation.
 std::unique_ptr<PreparedCase> prepare_case(const KernelCase& what, Device& device);
 

@@ -1,0 +1,1 @@
+#include "models/microbench/cuda/cases/attention_cases.cpp"
