@@ -6,6 +6,7 @@
 #include "models/microbench/cuda/event_timer.h"
 #include "models/microbench/cuda/management_library.h"
 #include "models/microbench/cuda/sm_partition.cuh"
+#include "models/microbench/cuda/transfers.h"
 #include "models/microbench/cuda/vendor_blas.h"
 
 namespace sim::microbench {
@@ -100,14 +101,10 @@ class CudaBackend : public Backend {
   }
 
   std::string unsupported(const KernelCase& what) const override {
+    if (device_code::is_transfer(what)) return device_code::transfer_unsupported(what);
     const std::string reason = device_code::case_unsupported(what);
     if (!reason.empty()) return reason;
-    const bool has_matrices = what.size_or("n", 0) > 0 || what.size_or("inter", 0) > 0;
-    if (what.implementation == "vendor") {
-      if (what.kernel == "moe_layer" || !has_matrices || what.kernel == "activation")
-        return "the vendor's library is used for matrix products only";
-      if (!vendor_.problem().empty()) return vendor_.problem();
-    }
+    if (what.implementation == "vendor" && !vendor_.problem().empty()) return vendor_.problem();
     if (what.dtype == "fp8" && attribute(cudaDevAttrComputeCapabilityMajor) < 9)
       return "fp8 products are built for capability 9.0 and newer";
     if (device_code::block_shared_bytes(what) >
@@ -121,19 +118,19 @@ class CudaBackend : public Backend {
     const Place place = place_of(what);
     std::vector<std::unique_ptr<PreparedCase>> copies;
     const std::int64_t before = place.device->allocated;
-    copies.push_back(device_code::prepare_case(what, *place.device));
+    copies.push_back(prepare(what, *place.device));
     const std::int64_t bytes = std::max<std::int64_t>(1, place.device->allocated - before);
     const std::int64_t wanted =
         std::clamp<std::int64_t>((policy.rotating_bytes + bytes - 1) / bytes, 1, kMostCopies);
     while (static_cast<std::int64_t>(copies.size()) < wanted)
-      copies.push_back(device_code::prepare_case(what, *place.device));
+      copies.push_back(prepare(what, *place.device));
     const bool graph = what.launch == "graph";
     return device_code::time_on_device(*place.device, copies, policy, graph);
   }
 
   CheckResult check(const KernelCase& what) override {
     const Place place = place_of(what);
-    const auto prepared = device_code::prepare_case(what, *place.device);
+    const auto prepared = prepare(what, *place.device);
     prepared->launch();
     device_code::finish(*place.device);
     return prepared->check();
@@ -148,6 +145,11 @@ class CudaBackend : public Backend {
     std::unique_ptr<Device> part;
     Device* device = nullptr;
   };
+  static std::unique_ptr<PreparedCase> prepare(const KernelCase& what, Device& device) {
+    return device_code::is_transfer(what) ? device_code::prepare_transfer(what, device)
+                                          : device_code::prepare_case(what, device);
+  }
+
   Place place_of(const KernelCase& what) {
     Place place;
     place.device = &device_;

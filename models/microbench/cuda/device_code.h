@@ -14,11 +14,13 @@
 #define MOE_DEVICE __device__ __forceinline__
 #define MOE_KERNEL(threads) static __global__ void __launch_bounds__(threads)
 #define MOE_UNROLL _Pragma("unroll")
+#define MOE_UNROLL_TWICE _Pragma("unroll 2")  // where unrolling all would take the registers
 #else
 #include "models/microbench/cuda/emulation/operations.h"
 #define MOE_DEVICE inline
 #define MOE_KERNEL(threads) inline void
 #define MOE_UNROLL
+#define MOE_UNROLL_TWICE
 #endif
 
 namespace sim::device_code {

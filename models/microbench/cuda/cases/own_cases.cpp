@@ -32,6 +32,8 @@ bool has_products(const KernelCase& what) {
 }
 
 std::string products_unsupported(const KernelCase& what) {
+  if (what.kernel == "moe_layer" && what.implementation == "vendor")
+    return "the whole layer is made of our own kernels";
   if (!is_one_of(what.dtype, {"bf16", "fp8"})) return "matrix products here are bf16 and fp8";
   if (what.dtype == "fp8" && (what.pass != "forward" || what.kernel == "moe_layer"))
     return "fp8 has the forward pass of GEMM and expert_ffn only";

@@ -123,6 +123,10 @@ class PreparedCase {
   bool vendor() const { return vendor_; }  // matrix products are the vendor's
 
   void add_step(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  // Before all steps so far.
+  void add_first_step(std::function<void()> step) {
+    steps_.insert(steps_.begin(), std::move(step));
+  }
   void add_check(std::function<void(Comparison&)> one) { checks_.push_back(std::move(one)); }
   // Appends a kernel to the call; returns how many blocks it will have.
   template <typename... P>

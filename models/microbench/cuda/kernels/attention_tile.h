@@ -43,6 +43,7 @@ MOE_DEVICE void score_keys(float (&scores)[kKeys / 8][4], const unsigned char* q
   MOE_UNROLL
   for (int i = 0; i < kKeys / 8; ++i) MOE_UNROLL
   for (int r = 0; r < 4; ++r) scores[i][r] = 0;
+  MOE_UNROLL_TWICE
   for (int step = 0; step < kWidth / 16; ++step) {
     std::uint32_t a[4];
     load_matrices(a, chunk_at<kWidth>(queries, query_row + low * 8 + (lane & 7), 2 * step + high));
