@@ -54,6 +54,7 @@ MOE_DEVICE T shuffle_from(T value, int lane) {
 MOE_DEVICE std::uint32_t lanes_with_same(int value) { return __match_any_sync(0xffffffffU, value); }
 MOE_DEVICE int count_bits(std::uint32_t bits) { return __popc(bits); }
 MOE_DEVICE float exponential_2(float x) { return exp2f(x); }
+MOE_DEVICE float logarithm_2(float x) { return log2f(x); }
 
 MOE_DEVICE std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
@@ -120,6 +121,7 @@ using emulation::exponential_2;
 using emulation::lanes_with_same;
 using emulation::load_matrices;
 using emulation::load_matrices_transposed;
+using emulation::logarithm_2;
 using emulation::multiply_bf16;
 using emulation::multiply_fp8;
 using emulation::shared_memory;

@@ -11,6 +11,7 @@ namespace sim::emulation {
 
 inline int count_bits(std::uint32_t bits) { return std::popcount(bits); }
 inline float exponential_2(float x) { return std::exp2(x); }
+inline float logarithm_2(float x) { return std::log2(x); }
 
 inline void sync_warp() {
   warp_operation([](void* const(&)[kWarpSize]) {}, nullptr);

@@ -17,6 +17,7 @@ struct AttentionArguments {
   const Bf16* k;
   const Bf16* v;
   Bf16* out;       // prefill
+  float* lse;      // prefill: [sequences][tokens][heads], log2 of the sum of weights; may be null
   float* partial;  // decode: [sequences][heads][splits][value]
   float* stats;    // decode: [sequences][heads][splits][2]: largest score, sum of weights
   int sequences;
@@ -114,6 +115,9 @@ attention_prefill(AttentionArguments arguments) {
       const int row = warp * 16 + score_row(2 * half);
       if (row >= rows) continue;
       const float factor = 1.0F / running.sum[half];
+      if (arguments.lse != nullptr && thread_index() % 4 == 0)
+        arguments.lse[(start + first_query + row) * arguments.heads + head] =
+            running.largest[half] + logarithm_2(running.sum[half]);
       Bf16* to = arguments.out + ((start + first_query + row) * arguments.heads + head) * kValue;
       MOE_UNROLL
       for (int i = 0; i < kValue / 8; ++i)
