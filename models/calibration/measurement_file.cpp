@@ -120,10 +120,10 @@ std::map<std::string, std::string> read_options(YamlMap& row) {
   return options;
 }
 
-MeasuredRow read_row(const YamlNode& node, Mistakes& mistakes) {
+MeasuredCase read_row(const YamlNode& node, Mistakes& mistakes) {
   const std::size_t before = mistakes.list().size();
   YamlMap map(node, "a row", mistakes);
-  MeasuredRow row;
+  MeasuredCase row;
   row.line = node.place().line;
   row.what.kernel = map.text("kernel");
   row.what.implementation = map.text_or("implementation", "own");
@@ -202,7 +202,7 @@ std::string flow_map(const Map& map, Format format) {
   return "{" + out + "}";
 }
 
-std::string to_yaml(const MeasuredRow& row) {
+std::string to_yaml(const MeasuredCase& row) {
   const KernelCase& what = row.what;
   std::string out =
       fmt::format("- {{kernel: {}, implementation: {}, dtype: {}, pass: {}, sizes: {}", what.kernel,
@@ -263,7 +263,7 @@ std::string to_yaml(const MeasurementFile& file) {
     out += fmt::format("- {{kernel: {}, reason: {}}}\n", left.kernel, quoted(left.reason));
   }
   out += fmt::format("failed_checks: {}\nrows:\n", file.failed_checks);
-  for (const MeasuredRow& row : file.rows) out += to_yaml(row);
+  for (const MeasuredCase& row : file.rows) out += to_yaml(row);
   return out;
 }
 

@@ -32,7 +32,7 @@ struct MeasurementMethod {
   bool operator==(const MeasurementMethod&) const = default;
 };
 
-struct MeasuredRow {
+struct MeasuredCase {
   KernelCase what;
   double median_us = 0;
   double p10_us = 0;
@@ -55,7 +55,7 @@ struct MeasurementFile {
   MeasurementMethod method;
   std::vector<LeftOut> left_out;
   std::int64_t failed_checks = 0;  // cases left out because their result was wrong
-  std::vector<MeasuredRow> rows;
+  std::vector<MeasuredCase> rows;
 };
 
 inline constexpr int kMeasurementVersion = 1;

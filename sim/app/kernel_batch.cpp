@@ -151,7 +151,7 @@ void Batch::read_header(TextWriter& out) {
     *at = static_cast<int>(c);
   }
   for (std::size_t i = 0; i < kind_.sizes.size(); ++i) {
-    if (columns_.sizes[i] >= 0 || kind_.sizes[i].fallback != kRequired) continue;
+    if (columns_.sizes[i] >= 0 || kind_.sizes[i].fallback != kNeeded) continue;
     mistakes_.add(
         {in_.path(), 1, 1}, fmt::format("there is no column '{}'", kind_.sizes[i].key),
         fmt::format("{} needs {}", kind_.name,
@@ -181,7 +181,7 @@ bool Batch::read_sizes() {
         count = 1;
       }
       value = *count;
-    } else if (value == kRequired) {
+    } else if (value == kNeeded) {
       mistakes_.add(place(columns_.sizes[i]), fmt::format("{} is missing in this row", size.key));
       value = 1;
     }

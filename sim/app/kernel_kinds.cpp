@@ -12,7 +12,11 @@
 namespace sim {
 namespace {
 
-constexpr double kActivation = 2;  // bytes per value between kernels: bf16
+// Between kernels: fp32 where the kernel multiplies fp32, else bf16.
+DType activations(const KernelSubject& subject) {
+  return subject.format.multiplied == DType::kFp32 ? DType::kFp32 : DType::kBf16;
+}
+double value_bytes(const KernelSubject& subject) { return bytes_per_value(activations(subject)); }
 
 Bytes whole(double bytes) { return Bytes(static_cast<std::int64_t>(std::ceil(bytes))); }
 double number(std::int64_t value) { return static_cast<double>(value); }
@@ -40,6 +44,7 @@ void fill_experts(const KernelKind& kind, KernelSubject& subject) {
   ffn.gated = size_of(kind, subject, "gated") != 0;
   ffn.stored = subject.format.stored;
   ffn.compute = subject.format.multiplied;
+  ffn.activations = activations(subject);
   ffn.tokens = size_of(kind, subject, "tokens");
   const std::int64_t ep = size_of(kind, subject, "ep");
   if (ffn.top_k > ffn.experts) {
@@ -65,14 +70,14 @@ void fill_gemm(const KernelKind& kind, KernelSubject& subject) {
   op.flops = Flops(2 * number(op.m) * number(op.n) * number(op.k));
   op.weight_bytes = stored_bytes(usual_format(op.stored), op.n, op.k);
   op.activation_bytes =
-      whole(number(op.m) * (number(op.k) * gemm_input_bytes(op.compute, DType::kBf16) +
-                            number(op.n) * kActivation));
+      whole(number(op.m) * (number(op.k) * gemm_input_bytes(op.compute, activations(subject)) +
+                            number(op.n) * value_bytes(subject)));
 }
 
 // Heads of one size over `keys` keys per sequence; queries x keys pairs in all.
 void fill_attention(Operator& op, std::int64_t sequences, double queries, double pairs, double keys,
                     std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim,
-                    std::int64_t value_dim, double cached_values_per_key) {
+                    std::int64_t value_dim, double cached_values_per_key, double value) {
   AttentionShape& shape = op.attention;
   shape.sequences = number(sequences);
   shape.queries = shape.sequences * queries;
@@ -87,7 +92,7 @@ void fill_attention(Operator& op, std::int64_t sequences, double queries, double
   const double per_pair = number(heads * (head_dim + value_dim)) * 2;
   op.flops = Flops(shape.pairs * per_pair);
   op.activation_bytes = whole(shape.cached * cached_values_per_key * shape.kv_value_bytes +
-                              shape.queries * number(heads * (head_dim + value_dim)) * kActivation);
+                              shape.queries * number(heads * (head_dim + value_dim)) * value);
 }
 
 void check_heads(std::int64_t heads, std::int64_t kv_heads) {
@@ -108,7 +113,7 @@ void fill_decode(const KernelKind& kind, KernelSubject& subject) {
   double keys = number(size_of(kind, subject, "context"));
   if (window > 0) keys = std::min(keys, number(window));
   fill_attention(op, size_of(kind, subject, "sequences"), 1, keys, keys, heads, kv_heads, head_dim,
-                 value_dim, number(kv_heads * (head_dim + value_dim)));
+                 value_dim, number(kv_heads * (head_dim + value_dim)), value_bytes(subject));
 }
 
 void fill_prefill(const KernelKind& kind, KernelSubject& subject) {
@@ -124,7 +129,8 @@ void fill_prefill(const KernelKind& kind, KernelSubject& subject) {
   double pairs = tokens * (tokens + 1) / 2;
   if (window > 0 && window < tokens) pairs = tokens * window - window * (window - 1) / 2;
   fill_attention(op, size_of(kind, subject, "sequences"), tokens, pairs, tokens, heads, kv_heads,
-                 head_dim, value_dim, number(kv_heads * (head_dim + value_dim)));
+                 head_dim, value_dim, number(kv_heads * (head_dim + value_dim)),
+                 value_bytes(subject));
 }
 
 // Absorbed: one latent head of keys, read as it is in the cache.
@@ -134,7 +140,8 @@ void fill_mla_decode(const KernelKind& kind, KernelSubject& subject) {
   const std::int64_t rope = size_of(kind, subject, "rope_dim");
   const double keys = number(size_of(kind, subject, "context"));
   fill_attention(op, size_of(kind, subject, "sequences"), 1, keys, keys,
-                 size_of(kind, subject, "heads"), 1, rank + rope, rank, number(rank + rope));
+                 size_of(kind, subject, "heads"), 1, rank + rope, rank, number(rank + rope),
+                 value_bytes(subject));
 }
 
 void fill_mla_prefill(const KernelKind& kind, KernelSubject& subject) {
@@ -144,7 +151,8 @@ void fill_mla_prefill(const KernelKind& kind, KernelSubject& subject) {
   const std::int64_t value_dim = size_of(kind, subject, "value_dim");
   const double tokens = number(size_of(kind, subject, "tokens"));
   fill_attention(op, size_of(kind, subject, "sequences"), tokens, tokens * (tokens + 1) / 2, tokens,
-                 heads, heads, head_dim, value_dim, number(heads * (head_dim + value_dim)));
+                 heads, heads, head_dim, value_dim, number(heads * (head_dim + value_dim)),
+                 value_bytes(subject));
 }
 
 void fill_bytes(const KernelKind& kind, KernelSubject& subject) {
@@ -157,31 +165,32 @@ void fill_streaming(const KernelKind& kind, KernelSubject& subject) {
   op.compute = op.stored = DType::kFp32;
   const double rows = number(subject.sizes[0]);
   const double width = number(subject.sizes[1]);
-  const double quantised = gemm_input_bytes(subject.format.multiplied, DType::kBf16);
+  const double value = value_bytes(subject);
+  const double quantised = gemm_input_bytes(subject.format.multiplied, activations(subject));
   double bytes = 0;
   double flops = 0;
   if (kind.name == "norm") {
-    bytes = 2 * rows * width * kActivation;
+    bytes = 2 * rows * width * value;
     flops = 4 * rows * width;
   } else if (kind.name == "residual_norm") {
-    bytes = 4 * rows * width * kActivation;
+    bytes = 4 * rows * width * value;
     flops = 5 * rows * width;
   } else if (kind.name == "quantise") {
-    bytes = rows * width * (kActivation + gemm_input_bytes(DType::kFp8, DType::kBf16));
+    bytes = rows * width * (value + gemm_input_bytes(DType::kFp8, DType::kBf16));
     flops = 3 * rows * width;
   } else if (kind.name == "activation") {
-    bytes = 2 * rows * width * kActivation + rows * width * quantised;
+    bytes = 2 * rows * width * value + rows * width * quantised;
     flops = 5 * rows * width;
   } else if (kind.name == "permute_quantise") {
-    bytes = rows * width * (kActivation + number(subject.sizes[2]) * quantised);
+    bytes = rows * width * (value + number(subject.sizes[2]) * quantised);
   } else if (kind.name == "weighted_sum") {
-    bytes = rows * width * (number(subject.sizes[2]) + 1) * kActivation;
+    bytes = rows * width * (number(subject.sizes[2]) + 1) * value;
     flops = 2 * rows * width * number(subject.sizes[2]);
   } else if (kind.name == "top_k") {
     bytes = rows * width * 4 + rows * number(subject.sizes[2]) * 8;
     flops = 5 * rows * width;
   } else if (kind.name == "embedding") {
-    bytes = 2 * rows * width * kActivation;
+    bytes = 2 * rows * width * value;
   } else {
     SIM_CHECK(kind.name == "sampling", "every streaming kernel has its bytes");
     bytes = 8 * rows * width;
@@ -192,75 +201,75 @@ void fill_streaming(const KernelKind& kind, KernelSubject& subject) {
 }
 
 constexpr auto kExpertSizes = std::to_array<KernelSize>({
-    {"hidden", "hidden_size", kRequired, "width of a token"},
-    {"inter", "inter_size", kRequired, "width of an expert, of this GPU's share of it"},
-    {"topk", "top_k", kRequired, "experts of a token"},
-    {"experts", "num_experts", kRequired, "routed experts on all ranks together"},
-    {"tokens", "num_tokens", kRequired, "tokens of the whole expert-parallel group"},
+    {"hidden", "hidden_size", kNeeded, "width of a token"},
+    {"inter", "inter_size", kNeeded, "width of an expert, of this GPU's share of it"},
+    {"topk", "top_k", kNeeded, "experts of a token"},
+    {"experts", "num_experts", kNeeded, "routed experts on all ranks together"},
+    {"tokens", "num_tokens", kNeeded, "tokens of the whole expert-parallel group"},
     {"ep", "moe_ep", 1, "ranks that share the experts: of the balanced rows"},
     {"gated", "", 1, "1: up and gate matrices (SwiGLU); 0: one"},
 });
 constexpr auto kGemmSizes = std::to_array<KernelSize>({
-    {"m", "", kRequired, "rows"},
-    {"n", "", kRequired, "columns of the result"},
-    {"k", "", kRequired, "columns of the input"},
+    {"m", "", kNeeded, "rows"},
+    {"n", "", kNeeded, "columns of the result"},
+    {"k", "", kNeeded, "columns of the input"},
 });
 constexpr auto kDecodeSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kRequired, "requests, one new token each"},
-    {"context", "", kRequired, "keys of each"},
-    {"heads", "", kRequired, "of queries"},
-    {"kv_heads", "", kRequired, "of keys and values"},
-    {"head_dim", "", kRequired, "of queries and keys"},
+    {"sequences", "batch", kNeeded, "requests, one new token each"},
+    {"context", "", kNeeded, "keys of each"},
+    {"heads", "", kNeeded, "of queries"},
+    {"kv_heads", "", kNeeded, "of keys and values"},
+    {"head_dim", "", kNeeded, "of queries and keys"},
     {"value_dim", "", 0, "of values; 0: as head_dim"},
     {"window", "", 0, "last keys that are attended; 0: all"},
 });
 constexpr auto kPrefillSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kRequired, "prompts"},
-    {"tokens", "context", kRequired, "of each"},
-    {"heads", "", kRequired, "of queries"},
-    {"kv_heads", "", kRequired, "of keys and values"},
-    {"head_dim", "", kRequired, "of queries and keys"},
+    {"sequences", "batch", kNeeded, "prompts"},
+    {"tokens", "context", kNeeded, "of each"},
+    {"heads", "", kNeeded, "of queries"},
+    {"kv_heads", "", kNeeded, "of keys and values"},
+    {"head_dim", "", kNeeded, "of queries and keys"},
     {"value_dim", "", 0, "of values; 0: as head_dim"},
     {"window", "", 0, "last keys that are attended; 0: all"},
 });
 constexpr auto kMlaDecodeSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kRequired, "requests, one new token each"},
-    {"context", "", kRequired, "keys of each"},
-    {"heads", "", kRequired, "of queries"},
+    {"sequences", "batch", kNeeded, "requests, one new token each"},
+    {"context", "", kNeeded, "keys of each"},
+    {"heads", "", kNeeded, "of queries"},
     {"kv_rank", "", 512, "width of the latent"},
     {"rope_dim", "", 64, "width of the rotary part"},
 });
 constexpr auto kMlaPrefillSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kRequired, "prompts"},
-    {"tokens", "context", kRequired, "of each"},
-    {"heads", "", kRequired, ""},
+    {"sequences", "batch", kNeeded, "prompts"},
+    {"tokens", "context", kNeeded, "of each"},
+    {"heads", "", kNeeded, ""},
     {"head_dim", "", 192, "of queries and keys"},
     {"value_dim", "", 128, "of values"},
 });
 constexpr auto kBytesSizes = std::to_array<KernelSize>({
-    {"bytes", "", kRequired, "read and written"},
+    {"bytes", "", kNeeded, "read and written"},
 });
 constexpr auto kRowsHidden = std::to_array<KernelSize>({
-    {"rows", "tokens", kRequired, ""},
-    {"hidden", "", kRequired, "values of a row"},
+    {"rows", "tokens", kNeeded, ""},
+    {"hidden", "", kNeeded, "values of a row"},
 });
 constexpr auto kRowsInter = std::to_array<KernelSize>({
-    {"rows", "tokens", kRequired, ""},
-    {"inter", "", kRequired, "values of a row that is written"},
+    {"rows", "tokens", kNeeded, ""},
+    {"inter", "", kNeeded, "values of a row that is written"},
 });
 constexpr auto kTokensHiddenTopk = std::to_array<KernelSize>({
-    {"tokens", "", kRequired, ""},
-    {"hidden", "", kRequired, "values of a token"},
-    {"topk", "top_k", kRequired, "copies of a token"},
+    {"tokens", "", kNeeded, ""},
+    {"hidden", "", kNeeded, "values of a token"},
+    {"topk", "top_k", kNeeded, "copies of a token"},
 });
 constexpr auto kTokensExpertsTopk = std::to_array<KernelSize>({
-    {"tokens", "", kRequired, ""},
-    {"experts", "", kRequired, "scores of a token"},
-    {"topk", "top_k", kRequired, "choices of a token"},
+    {"tokens", "", kNeeded, ""},
+    {"experts", "", kNeeded, "scores of a token"},
+    {"topk", "top_k", kNeeded, "choices of a token"},
 });
 constexpr auto kRowsVocabulary = std::to_array<KernelSize>({
-    {"rows", "tokens", kRequired, "that are sampled"},
-    {"vocabulary", "", kRequired, "scores of a row"},
+    {"rows", "tokens", kNeeded, "that are sampled"},
+    {"vocabulary", "", kNeeded, "scores of a row"},
 });
 
 using F = KernelFamily;

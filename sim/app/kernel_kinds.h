@@ -15,10 +15,10 @@ namespace sim {
 struct KernelSize {
   std::string_view key;
   std::string_view also;      // another spelling; may be empty
-  std::int64_t fallback = 0;  // kRequired: must be given
+  std::int64_t fallback = 0;  // kNeeded: must be given
   std::string_view help;
 };
-inline constexpr std::int64_t kRequired = -1;
+inline constexpr std::int64_t kNeeded = -1;
 
 // One call with its sizes; `call` points into it.
 struct KernelSubject {

@@ -88,7 +88,7 @@ class Reading {
         } else {
           value = *count;
         }
-      } else if (value == kRequired) {
+      } else if (value == kNeeded) {
         mistakes_.add(
             {"--set"}, fmt::format("{} needs {}", kind_.name, key),
             fmt::format("--set {}=NUMBER{}{}", key, size.help.empty() ? "" : ": ", size.help));

@@ -28,7 +28,7 @@ TEST(MicrobenchCommand, WritesAFileThatIsRead) {
   EXPECT_EQ(file.failed_checks, 0);
   EXPECT_THAT(file.device.runtime, HasSubstr("OpenBLAS"));
   EXPECT_GE(file.rows.size(), 20u);
-  for (const MeasuredRow& row : file.rows) {
+  for (const MeasuredCase& row : file.rows) {
     EXPECT_TRUE(row.what.kernel == "norm" || row.what.kernel == "top_k");
     EXPECT_GE(row.repeats, file.method.least_repeats);
   }

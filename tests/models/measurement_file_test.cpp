@@ -58,7 +58,7 @@ TEST(MeasurementFile, WrittenAndReadBackIsTheSame) {
   file.method = {2, 9, 0.125, 1 << 28, "weights", "steady", "median"};
   file.left_out = {{"peer_copy", "one device: no peer"}};
   file.failed_checks = 3;
-  MeasuredRow row;
+  MeasuredCase row;
   row.what.kernel = "grouped_gemm";
   row.what.implementation = "own";
   row.what.dtype = "bf16";

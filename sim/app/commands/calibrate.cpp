@@ -2,6 +2,7 @@
 // how far the simulator is from the tables.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -16,6 +17,7 @@
 #include "sim/app/catalog.h"
 #include "sim/app/cluster_choice.h"
 #include "sim/app/commands/commands.h"
+#include "sim/app/machine_text.h"
 #include "sim/input/suggestion.h"
 #include "topologies/calibration/fit.h"
 
@@ -88,8 +90,26 @@ void fit_dense(const DenseSpec& spec, const Catalog& catalog, const std::string&
   }
 }
 
-void fit(const std::vector<std::string>& names, const std::string& data) {
+// Files of the microbenchmark; the others are specifications. Returns whether there were any.
+bool fit_measurements(const std::vector<std::string>& names, const std::string& device,
+                      const std::string& out, const Catalog& catalog) {
+  const auto measured = std::count_if(names.begin(), names.end(), is_measurement_file);
+  if (measured == 0) {
+    if (device.empty() && out.empty()) return false;
+    throw Error("--device and --out go with a file of the microbenchmark",
+                "constants of a specification are printed");
+  }
+  if (names.size() > 1) {
+    throw Error("one file of the microbenchmark at a time", "each makes one device");
+  }
+  std::cout << fit_measurement_file(names.front(), device, out, catalog);
+  return true;
+}
+
+void fit(const std::vector<std::string>& names, const std::string& data, const std::string& device,
+         const std::string& out) {
   const Catalog catalog;
+  if (fit_measurements(names, device, out, catalog)) return;
   const std::string folder = data_folder(data, catalog);
   for (const std::string& name : names) {
     if (is_dense_spec(spec_file(name, catalog))) {
@@ -162,12 +182,17 @@ void attach_calibrate(CLI::App& app) {
   CLI::App* fitted = command->add_subcommand(
       "fit", "fits constants to measured rows; prints them as the catalog holds them");
   fitted
-      ->add_option(
-          "spec", *specs,
-          "a name in topologies/calibration/specs or models/calibration/specs, or a YAML file")
+      ->add_option("spec", *specs,
+                   "a name in topologies/calibration/specs or models/calibration/specs, a YAML file "
+                   "of that form, or a file that `microbench` wrote")
       ->required();
   fitted->add_option("--data", *data, kDataHelp);
-  fitted->callback([specs, data] { fit(*specs, *data); });
+  auto device = std::make_shared<std::string>();
+  auto out = std::make_shared<std::string>();
+  fitted->add_option("--device", *device,
+                     "microbenchmark: fit on this device's data sheet, not on the file's ceilings");
+  fitted->add_option("--out", *out, "microbenchmark: the device file to write");
+  fitted->callback([specs, data, device, out] { fit(*specs, *data, *device, *out); });
 
   auto cluster = std::make_shared<std::string>();
   CLI::App* shown =

@@ -24,7 +24,7 @@ std::string kinds_help() {
   for (const KernelKind& kind : kernel_kinds()) {
     std::string sizes;
     for (const KernelSize& size : kind.sizes) {
-      sizes += size.fallback == kRequired ? fmt::format(" {}", size.key)
+      sizes += size.fallback == kNeeded ? fmt::format(" {}", size.key)
                                           : fmt::format(" [{}]", size.key);
     }
     if (kind.is_experts()) sizes += " [rows]";

@@ -1,0 +1,375 @@
+#include "sim/app/machine_fit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <list>
+#include <map>
+
+#include "models/costs/calibrated_costs.h"
+#include "models/costs/constants_file.h"
+#include "sim/app/kernel_kinds.h"
+#include "sim/core/error.h"
+#include "sim/input/fitting/least_squares.h"
+#include "sim/input/fitting/row_ids.h"
+
+namespace sim {
+namespace {
+
+constexpr std::size_t kFewRows = 20;  // below, only the three parameters every form has are moved
+constexpr std::size_t kFolds = 4;
+constexpr double kWorstMedian = 0.5;  // of a fit that is worth having
+
+// A measured call, ready to be priced. Subjects do not move: calls point into them.
+struct Point {
+  const MeasuredCase* row = nullptr;
+  const KernelKind* kind = nullptr;
+  KernelSubject subject;
+  std::string id;
+  int sms = 0;
+};
+
+// Rows of one kernel that share their constants.
+struct Group {
+  const KernelKind* kind = nullptr;
+  std::string source;
+  KernelFormat format;
+  std::vector<const Point*> points;
+};
+
+KernelFormat format_of(const KernelCase& what) {
+  const std::optional<KernelFormat> format = parse_kernel_format(what.dtype);
+  return format ? *format : KernelFormat{*parse_dtype(what.dtype), *parse_dtype(what.dtype), false};
+}
+
+// Empty: it is used. Else why no constants rest on the row.
+std::string reason_to_leave(const KernelCase& what, const KernelKind* kind) {
+  if (what.kernel.rfind("ceiling", 0) == 0) return "";
+  if (what.kernel == "moe_layer") return "a whole layer: what a simulation is compared with";
+  if (what.pass != "forward") return "not a forward pass";
+  if (kind == nullptr) return "no kernel of a model's step";
+  const auto quantise = what.options.find("quantise");
+  if (quantise != what.options.end() && quantise->second != "none") {
+    return "quantised: another kernel under the same name";
+  }
+  const auto layout = what.options.find("layout");
+  if (layout != what.options.end() && layout->second == "padded")
+    return "padded rows: a model's are not";
+  return "";
+}
+
+bool fill(Point& point) {
+  const KernelKind& kind = *point.kind;
+  point.subject.format = format_of(point.row->what);
+  for (const KernelSize& size : kind.sizes) {
+    const auto find = [&](std::string_view key) { return point.row->what.size_or(key, -1); };
+    std::int64_t value = find(size.key);
+    if (value < 0 && !size.also.empty()) value = find(size.also);
+    if (value < 0) value = size.fallback;
+    if (value == kNeeded) return false;
+    point.subject.sizes.push_back(value);
+  }
+  point.subject.rows = point.row->what.rows;
+  try {
+    kind.fill(kind, point.subject);
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
+const CostForm* form_of(KernelFamily family) {
+  for (const CostForm* form : cost_forms()) {
+    if (form->family == family) return form;
+  }
+  return nullptr;
+}
+
+bool moves(const FormParameter& parameter, bool few) {
+  static constexpr std::string_view kCore[] = {"start", "compute_share", "memory_share"};
+  static constexpr std::string_view kMore[] = {"smoothness", "tile_rows", "activation"};
+  const auto among = [&](std::span<const std::string_view> keys) {
+    return std::find(keys.begin(), keys.end(), parameter.key) != keys.end();
+  };
+  return among(kCore) || (!few && among(kMore));
+}
+
+class Fit {
+ public:
+  Fit(const Device& device, const CostForm& form, std::vector<double> values,
+      std::vector<std::size_t> free)
+      : device_(device), form_(form), values_(std::move(values)), free_(std::move(free)) {}
+
+  double predict(const Point& point, std::span<const double> values) const {
+    const DeviceRates rates = rates_for(device_, point.subject.format.multiplied, point.sms);
+    return form_.time(call_of(*point.kind, point.subject), rates, values).time;
+  }
+
+  std::vector<double> run(const std::vector<const Point*>& points) const {
+    std::vector<FittedValue> moved;
+    for (const std::size_t i : free_) {
+      const FormParameter& parameter = form_.parameters[i];
+      // A CPU starts a kernel sooner than a GPU, and may use far less of its peaks.
+      const double least = parameter.kind == ParameterKind::kNumber  ? parameter.least
+                           : parameter.kind == ParameterKind::kShare ? 1e-4
+                                                                     : 1e-9;
+      const double most = parameter.kind == ParameterKind::kShare ? 1.0 : parameter.most;
+      moved.push_back({std::clamp(values_[i], least, most), least, most});
+    }
+    std::vector<double> measured;
+    for (const Point* point : points) measured.push_back(point->row->median_us * 1e-6);
+    std::vector<double> values = values_;
+    const Minimum minimum = least_relative_squares(
+        moved, measured, [&](std::span<const double> tried, std::span<double> predicted) {
+          for (std::size_t i = 0; i < free_.size(); ++i) values[free_[i]] = tried[i];
+          for (std::size_t p = 0; p < points.size(); ++p) {
+            predicted[p] = predict(*points[p], values);
+          }
+        });
+    for (std::size_t i = 0; i < free_.size(); ++i) {
+      values[free_[i]] = rounded_value(minimum.values[i]);
+    }
+    return values;
+  }
+
+  void add_errors(const std::vector<const Point*>& points, std::span<const double> values,
+                  std::vector<PredictionError>& errors) const {
+    for (const Point* point : points) {
+      errors.push_back({point->id, predict(*point, values) / (point->row->median_us * 1e-6) - 1});
+    }
+  }
+
+ private:
+  const Device& device_;
+  const CostForm& form_;
+  std::vector<double> values_;
+  std::vector<std::size_t> free_;
+};
+
+// Where a fit begins: the catalog's constants of the same kernel, else the form's own start.
+std::vector<double> first_values(const CostForm& form, const KernelConstants* nearest, bool few) {
+  if (nearest != nullptr && nearest->form == &form) return nearest->values;
+  std::vector<double> values;
+  for (const FormParameter& parameter : form.parameters) {
+    values.push_back(moves(parameter, few) ? parameter.start : parameter.absent);
+  }
+  return values;
+}
+
+const KernelConstants* nearest_of(const Device* sheet, const Group& group) {
+  if (sheet == nullptr) return nullptr;
+  const std::string op(group.kind->op);
+  return choose_constants(*sheet, {group.kind->family, group.format, false, &op, nullptr},
+                          call_of(*group.kind, group.points.front()->subject));
+}
+
+MachineKernel fit_group(const Group& group, const Device& device, const Device* sheet,
+                        const std::string& provenance) {
+  const CostForm& form = *form_of(group.kind->family);
+  const bool few = group.points.size() < kFewRows;
+  MachineKernel result;
+  std::vector<std::size_t> free;
+  for (std::size_t i = 0; i < form.parameters.size(); ++i) {
+    if (!moves(form.parameters[i], few)) continue;
+    free.push_back(i);
+    result.moved.emplace_back(form.parameters[i].key);
+  }
+  const Fit fit(device, form, first_values(form, nearest_of(sheet, group), few), free);
+  KernelConstants& constants = result.constants;
+  constants.family = group.kind->family;
+  constants.source = group.source;
+  constants.format = group.format;
+  constants.form = &form;
+  constants.values = fit.run(group.points);
+  std::vector<PredictionError> errors;
+  fit.add_errors(group.points, constants.values, errors);
+  result.fitted = summarise_errors(errors);
+  if (group.points.size() >= free.size() + 2 * kFolds) {
+    errors.clear();
+    for (std::size_t fold = 0; fold < kFolds; ++fold) {
+      std::vector<const Point*> seen, other;
+      for (std::size_t i = 0; i < group.points.size(); ++i) {
+        (i % kFolds == fold ? other : seen).push_back(group.points[i]);
+      }
+      fit.add_errors(other, fit.run(seen), errors);
+    }
+    result.held_out = summarise_errors(errors);
+  }
+  std::vector<std::string> ids;
+  std::vector<double> extents(form.extents.size());
+  constants.range.assign(extents.size(), {1e300, 0});
+  for (const Point* point : group.points) {
+    ids.push_back(point->id);
+    form.extents_of(call_of(*point->kind, point->subject), extents);
+    for (std::size_t i = 0; i < extents.size(); ++i) {
+      constants.range[i].first = std::min(constants.range[i].first, extents[i]);
+      constants.range[i].second = std::max(constants.range[i].second, extents[i]);
+    }
+  }
+  constants.label = CostLabel::kFitted;
+  constants.provenance =
+      fmt::format("{}; {} rows, median error {:.1f} %, 90th percentile {:.1f} %{}", provenance,
+                  group.points.size(), 100 * result.fitted.median, 100 * result.fitted.p90,
+                  result.held_out.rows > 0
+                      ? fmt::format("; held out {:.1f} and {:.1f} %", 100 * result.held_out.median,
+                                    100 * result.held_out.p90)
+                      : std::string("; too few rows to hold some out"));
+  constants.fitted_to = compact_ids(ids);
+  return result;
+}
+
+// Names of models/operators.cpp that a measured streaming kernel stands for.
+std::vector<std::string> operators_of(const KernelKind& kind) {
+  if (kind.family != KernelFamily::kStreaming) return {};
+  if (kind.name == "norm") return {"norm", "residual_norm", "q_a_norm", "kv_norm_rope_write"};
+  if (kind.name == "activation") return {"dense_activation", "shared_activation"};
+  return {std::string(kind.op)};
+}
+
+Device sheet_of(const MeasurementFile& file, const std::string& file_name) {
+  Device device;
+  double memory = 0;
+  for (const MeasuredCase& row : file.rows) {
+    const double seconds = row.median_us * 1e-6;
+    if (row.what.kernel == "ceiling_memory") {
+      memory = std::max(memory, static_cast<double>(row.what.size("bytes")) / seconds);
+    }
+    if (row.what.kernel != "ceiling_matrix") continue;
+    const double flops = 2.0 * static_cast<double>(row.what.size("m")) *
+                         static_cast<double>(row.what.size("n")) *
+                         static_cast<double>(row.what.size("k")) / seconds;
+    FlopRate& peak = device.peak[*parse_dtype(row.what.dtype)];
+    peak = std::max(peak, FlopRate(flops));
+  }
+  if (memory <= 0 || device.peak.empty()) {
+    throw Error(Place{file_name}, "there are no rows of ceiling_memory and ceiling_matrix",
+                "measure them, or name the device with --device");
+  }
+  // What was not measured stands for what was: a CPU multiplies bf16 in fp32.
+  for (const auto& [missing, other] : {std::pair{DType::kFp32, DType::kBf16},
+                                       {DType::kBf16, DType::kFp16},
+                                       {DType::kBf16, DType::kFp32}}) {
+    if (!device.peak.contains(missing) && device.peak.contains(other)) {
+      device.peak[missing] = device.peak[other];
+    }
+  }
+  if (!device.peak.contains(DType::kFp32)) device.peak[DType::kFp32] = device.peak[DType::kBf16];
+  device.memory_bandwidth = Bandwidth(memory);
+  device.memory_capacity = Bytes(file.device.memory_bytes);
+  device.sms = std::max(1, file.device.sms);
+  device.clock_hz = file.device.clock_mhz * 1e6;
+  device.efficiency_label = "measured";
+  device.efficiency_source = "the peaks are themselves what large calls reached";
+  return device;
+}
+
+}  // namespace
+
+MachineFit fit_machine(const MeasurementFile& file, const std::string& file_name,
+                       const std::string& device_name, const Device* sheet) {
+  MachineFit result;
+  result.device = sheet != nullptr ? *sheet : sheet_of(file, file_name);
+  result.device.kernels.clear();
+  result.device.name = device_name;
+  const std::string provenance =
+      fmt::format("{}, {}, {} on {}{}{}{}", file_name, file.date, file.written_by, file.device.name,
+                  file.device.driver.empty() ? "" : ", driver " + file.device.driver,
+                  file.device.runtime.empty() ? "" : ", " + file.device.runtime,
+                  file.device.clock_mhz > 0 ? fmt::format(", {:.0f} MHz", file.device.clock_mhz)
+                                            : std::string());
+  result.device.source =
+      sheet != nullptr ? sheet->source : "peaks and bandwidth measured: " + provenance;
+  std::list<Point> points;
+  std::vector<Group> groups;
+  std::map<std::string, std::int64_t> left;
+  std::int64_t number = 0;
+  for (const MeasuredCase& row : file.rows) {
+    ++number;
+    const KernelKind* kind = find_kernel_kind(row.what.kernel);
+    const std::string reason = reason_to_leave(row.what, kind);
+    if (!reason.empty()) ++left[fmt::format("{}: {}", row.what.kernel, reason)];
+    if (!reason.empty() || kind == nullptr) continue;
+    if (form_of(kind->family) == nullptr) {
+      ++left[fmt::format("{}: there is no form for it", row.what.kernel)];
+      continue;
+    }
+    Point& point = points.emplace_back();
+    point.row = &row;
+    point.kind = kind;
+    point.id = fmt::format("{}#{}", file_name, number);
+    point.sms = row.what.sms > 0 ? std::min(row.what.sms, result.device.sms) : result.device.sms;
+    if (!fill(point)) {
+      points.pop_back();
+      ++left[fmt::format("{}: sizes that no model's kernel has", row.what.kernel)];
+      continue;
+    }
+    const std::string source = fmt::format("microbench-{}{}", row.what.implementation,
+                                           row.what.launch == "graph" ? "-graph" : "");
+    auto at = std::find_if(groups.begin(), groups.end(), [&](const Group& group) {
+      return group.kind == kind && group.source == source && group.format == point.subject.format;
+    });
+    if (at == groups.end()) at = groups.insert(at, {kind, source, point.subject.format, {}});
+    at->points.push_back(&point);
+  }
+  for (const auto& [what, rows] : left) {
+    result.left_out.push_back(fmt::format("{} ({} rows)", what, rows));
+  }
+  for (const Group& group : groups) {
+    const std::size_t least = 4;
+    if (group.points.size() < least) {
+      result.left_out.push_back(
+          fmt::format("{}: {} rows are too few for a fit", group.kind->name, group.points.size()));
+      continue;
+    }
+    MachineKernel kernel = fit_group(group, result.device, sheet, provenance);
+    if (kernel.fitted.median > kWorstMedian) {
+      result.left_out.push_back(fmt::format(
+          "{}, {}: the form misses its {} rows by a median of {:.0f} %: the roofline "
+          "answers",
+          group.kind->name, group.source, group.points.size(), 100 * kernel.fitted.median));
+      continue;
+    }
+    kernel.constants.operators = operators_of(*group.kind);
+    result.device.kernels.push_back(kernel.constants);
+    result.kernels.push_back(std::move(kernel));
+  }
+  if (result.kernels.empty()) {
+    throw Error(Place{file_name}, "the file has no kernel that constants can be fitted to",
+                "without --only, microbench measures all");
+  }
+  // Streaming kernels that were not measured: as the norm.
+  for (const KernelConstants& each : result.device.kernels) {
+    if (each.operators.empty() || each.operators.front() != "norm") continue;
+    KernelConstants others = each;
+    others.operators.clear();
+    others.label = CostLabel::kAssumed;
+    others.provenance = "as the norm: " + others.provenance;
+    result.device.kernels.push_back(std::move(others));
+    break;
+  }
+  return result;
+}
+
+std::string device_yaml(const Device& device) {
+  std::string text =
+      fmt::format("name: {}\nsource: \"{}\"\nsms: {}\n", device.name, device.source, device.sms);
+  if (device.clock_hz > 0) text += fmt::format("clock: {:.6g} MHz\n", device.clock_hz * 1e-6);
+  text += "peak:\n";
+  for (const auto& [dtype, peak] : device.peak) {
+    text += fmt::format("  {}: {:.4g} TFLOP/s\n", to_text(dtype), peak.count() * 1e-12);
+  }
+  text += fmt::format("memory:\n  bandwidth: {:.4g} GB/s\n  capacity: {} B\n",
+                      device.memory_bandwidth.count() * 1e-9, device.memory_capacity.count());
+  text += fmt::format("efficiency:\n  compute: {:.3g}\n", device.compute_efficiency);
+  for (const auto& [dtype, share] : device.efficiency_of) {
+    text += fmt::format("  {}: {:.3g}\n", to_text(dtype), share);
+  }
+  text += fmt::format("  memory: {:.3g}\n  label: {}\n  source: \"{}\"\nkernels:\n",
+                      device.memory_efficiency, device.efficiency_label, device.efficiency_source);
+  for (const KernelConstants& kernel : device.kernels) text += to_yaml(kernel, 0);
+  return text;
+}
+
+}  // namespace sim
