@@ -17,8 +17,11 @@
 #include "sim/app/catalog.h"
 #include "sim/app/cluster_choice.h"
 #include "sim/app/commands/commands.h"
+#include "sim/app/device_choice.h"
 #include "sim/app/machine_text.h"
+#include "sim/input/fitting/fit_parameter.h"
 #include "sim/input/suggestion.h"
+#include "sim/input/text_file.h"
 #include "topologies/calibration/fit.h"
 
 namespace sim {
@@ -164,17 +167,61 @@ void show_cluster(const Catalog& catalog, const std::string& name) {
   }
 }
 
-void show(const std::string& cluster) {
+void show_device(const Device& device) {
+  std::cout << device.name << "\n";
+  for (const KernelConstants& kernel : device.kernels) {
+    std::cout << fmt::format("  {}, {}, {}", to_text(kernel.family), to_text(kernel.format),
+                             kernel.source);
+    if (!kernel.also.empty()) std::cout << fmt::format(" (also {})", fmt::join(kernel.also, ", "));
+    if (!kernel.operators.empty()) {
+      std::cout << fmt::format(" of {}", fmt::join(kernel.operators, ", "));
+    }
+    std::cout << fmt::format("\n    {}: {}\n    {}:", to_text(kernel.label), kernel.provenance,
+                             kernel.form->name);
+    for (std::size_t i = 0; i < kernel.values.size(); ++i) {
+      std::cout << fmt::format(" {} {}", kernel.form->parameters[i].key,
+                               quantity_text(kernel.form->parameters[i], kernel.values[i]));
+    }
+    std::cout << "\n";
+    for (std::size_t i = 0; i < kernel.range.size(); ++i) {
+      std::cout << fmt::format("{} {} {:.6g} to {:.6g}", i == 0 ? "    range:" : ",",
+                               kernel.form->extents[i], kernel.range[i].first,
+                               kernel.range[i].second);
+    }
+    if (!kernel.range.empty()) std::cout << "\n";
+    for (const std::string& rows : kernel.fitted_to) std::cout << "    fitted to " << rows << "\n";
+  }
+  if (device.kernels.empty()) std::cout << "  no constants: the roofline prices every kernel\n";
+}
+
+bool is_device(const Catalog& catalog, const std::string& name) {
+  const std::vector<CatalogEntry> devices = catalog.devices();
+  if (std::any_of(devices.begin(), devices.end(),
+                  [&](const CatalogEntry& each) { return each.name == name; })) {
+    return true;
+  }
+  std::error_code code;  // a device file of the user's: it has peaks
+  return std::filesystem::is_regular_file(name, code) &&
+         read_head(name, 1 << 16).find("\npeak:") != std::string::npos;
+}
+
+void show(const std::string& name) {
   const Catalog catalog;
-  if (!cluster.empty()) return show_cluster(catalog, cluster);
+  if (!name.empty()) {
+    return is_device(catalog, name) ? show_device(load_device(catalog, name))
+                                    : show_cluster(catalog, name);
+  }
   for (const CatalogEntry& entry : catalog.clusters()) show_cluster(catalog, entry.name);
+  for (const CatalogEntry& entry : catalog.devices()) {
+    show_device(load_device(catalog, entry.name));
+  }
 }
 
 }  // namespace
 
 void attach_calibrate(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "calibrate", "constants of communication from published tables: fit, show, accuracy");
+      "calibrate", "constants of communication and kernels: fit, show, accuracy");
   command->require_subcommand(1);
 
   auto data = std::make_shared<std::string>();
@@ -197,7 +244,8 @@ void attach_calibrate(CLI::App& app) {
   auto cluster = std::make_shared<std::string>();
   CLI::App* shown =
       command->add_subcommand("show", "the constants in use, on whose word, and fitted to what");
-  shown->add_option("cluster", *cluster, "a name from `simulate list clusters` (default: all)");
+  shown->add_option("name", *cluster,
+                    "a cluster, or a device of models/devices or a device file (default: all)");
   shown->callback([cluster] { show(*cluster); });
 
   auto tables = std::make_shared<std::vector<std::string>>();

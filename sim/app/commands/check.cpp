@@ -8,6 +8,7 @@
 
 #include "analysis/summary.h"
 #include "sim/app/commands/commands.h"
+#include "sim/app/kernel_outlook.h"
 #include "sim/app/run_setup.h"
 #include "sim/app/summary_text.h"
 
@@ -26,6 +27,25 @@ std::string ranks_text(const std::vector<DeviceId>& devices) {
   return std::to_string(devices.front().value()) + ".." + std::to_string(devices.back().value());
 }
 
+// Whose constants price the first step of gpu 0, its experts balanced.
+void print_kernels(const Scenario& scenario) {
+  std::cout << "\nKernels of the first step on gpu 0, experts balanced\n";
+  TextTable table;
+  for (int column = 0; column < 4; ++column) {
+    table.add_column("", column == 3 ? Align::kRight : Align::kLeft);
+  }
+  std::string outside;
+  for (const KernelOutlook& each : kernel_outlook(scenario)) {
+    table.add_row({"  " + each.kernel, each.source, std::string(to_text(each.label)),
+                   format_duration(each.time)});
+    if (each.outside == Duration(0)) continue;
+    outside += fmt::format("note: {} of {} lie outside the calibrated range: {}\n",
+                           format_duration(each.outside), each.kernel,
+                           fmt::join(each.outside_names, ", "));
+  }
+  std::cout << table.text() << outside;
+}
+
 void print_text(const Scenario& scenario, const std::vector<std::vector<MemoryItem>>& memory) {
   std::cout << scenario_text(scenario) << "\n";
   std::cout << "Groups of rank 0\n  tp " << ranks_text(scenario.layout.tp_devices(0)) << ", ep "
@@ -38,7 +58,9 @@ void print_text(const Scenario& scenario, const std::vector<std::vector<MemoryIt
   const Device& device = scenario.device_types.at(scenario.cluster.devices.front().device_type);
   items.add_row({"  together, of " + format_bytes(device.memory_capacity),
                  format_bytes(total(memory.front()))});
-  std::cout << items.text() << "\nKeys\n";
+  std::cout << items.text();
+  print_kernels(scenario);
+  std::cout << "\nKeys\n";
   TextTable keys;
   keys.add_column("");
   keys.add_column("");
@@ -63,6 +85,14 @@ void print_json(const Scenario& scenario, const std::vector<std::vector<MemoryIt
     json["memory_bytes"][item.name] = item.bytes.count();
   for (const ReadKey& key : scenario.keys) {
     if (!key.value.empty()) json["keys"][key.path] = {{"value", key.value}, {"given", key.given}};
+  }
+  json["kernels"] = nlohmann::ordered_json::array();
+  for (const KernelOutlook& each : kernel_outlook(scenario)) {
+    json["kernels"].push_back({{"kernel", each.kernel},
+                               {"source", each.source},
+                               {"label", to_text(each.label)},
+                               {"time_s", to_seconds(each.time)},
+                               {"outside_calibrated_range_s", to_seconds(each.outside)}});
   }
   json["warnings"] = scenario.warnings;
   std::cout << json.dump(2) << "\n";

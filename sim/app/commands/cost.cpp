@@ -24,8 +24,8 @@ std::string kinds_help() {
   for (const KernelKind& kind : kernel_kinds()) {
     std::string sizes;
     for (const KernelSize& size : kind.sizes) {
-      sizes += size.fallback == kNeeded ? fmt::format(" {}", size.key)
-                                          : fmt::format(" [{}]", size.key);
+      sizes +=
+          size.fallback == kNeeded ? fmt::format(" {}", size.key) : fmt::format(" [{}]", size.key);
     }
     if (kind.is_experts()) sizes += " [rows]";
     text += fmt::format("  {:<18}{}; {}\n", kind.name, sizes, kind.help);
