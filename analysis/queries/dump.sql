@@ -27,9 +27,9 @@ ORDER BY step, layer, device, waited_for_device, cause, duration_ps;
 SELECT 'traffic' AS "table", layer, source_device, destination_device, phase, bytes
 FROM traffic WHERE run_id = (SELECT run_id FROM this_run)
 ORDER BY layer, source_device, destination_device, phase, bytes;
-SELECT 'costs' AS "table", kernel, device, label, source, in_range, duration_ps
+SELECT 'costs' AS "table", kernel, device, label, source, duration_ps, in_range
 FROM costs WHERE run_id = (SELECT run_id FROM this_run)
-ORDER BY kernel, device, label, source, in_range, duration_ps;
+ORDER BY kernel, device, label, source, duration_ps, in_range;
 SELECT 'memory' AS "table", device, item, bytes
 FROM memory WHERE run_id = (SELECT run_id FROM this_run) ORDER BY device, item, bytes;
 SELECT 'spans' AS "table", step, device, stream, name, layer, start_ps, duration_ps

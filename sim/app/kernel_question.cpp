@@ -36,12 +36,15 @@ std::string plain_source(std::string_view text) {
   return name;
 }
 
-bool called(const KernelConstants& entry, const std::string& plain_name, bool whole) {
+// The name of the entry that the typed one means; null: none of its names.
+const std::string* meant(const KernelConstants& entry, const std::string& plain_name, bool whole) {
   const auto same = [&](const std::string& name) {
     const std::string other = plain_source(name);
     return whole ? other == plain_name : other.find(plain_name) != std::string::npos;
   };
-  return same(entry.source) || std::any_of(entry.also.begin(), entry.also.end(), same);
+  if (same(entry.source)) return &entry.source;
+  const auto at = std::find_if(entry.also.begin(), entry.also.end(), same);
+  return at == entry.also.end() ? nullptr : &*at;
 }
 
 std::string sources_text(const Device& device, const KernelKind& kind) {
@@ -111,16 +114,20 @@ std::optional<std::string> find_source(const Device& device, const KernelKind& k
   bool any = false;
   for (const bool whole : {true, false}) {
     const KernelConstants* found = nullptr;
+    const std::string* found_name = nullptr;
     for (const KernelConstants& entry : device.kernels) {
       if (entry.family != kind.family) continue;
       any = true;
-      if (!called(entry, name, whole)) continue;
-      if (entry.format == format) return entry.source;
+      const std::string* entry_name = meant(entry, name, whole);
+      if (entry_name == nullptr) continue;
+      if (entry.format == format) return *entry_name;
       const bool better = found == nullptr || (!same_matrices(device, found->format, format) &&
                                                same_matrices(device, entry.format, format));
-      if (better) found = &entry;
+      if (!better) continue;
+      found = &entry;
+      found_name = entry_name;
     }
-    if (found != nullptr) return found->source;
+    if (found != nullptr) return *found_name;
   }
   if (!any) return std::nullopt;
   throw Error(fmt::format("{} has no source '{}' of {}", device.name, typed, kind.name),

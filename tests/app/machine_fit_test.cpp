@@ -1,0 +1,105 @@
+// simulate calibrate fit on a file of the microbenchmark, and what a scenario may ask of kernels.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/app/refusal.h"
+
+namespace sim::testing {
+namespace {
+
+constexpr const char* kHead = R"(format: moe-microbench
+version: 1
+written_by: microbench 0.1.0
+date: 2026-11-22
+backend: cpu
+device: {name: toy, sms: 1, clock_mhz: 1000, memory_bytes: 8000000000, runtime: none}
+method: {warm_up: 1, least_repeats: 3, least_time_s: 0.01, rotating_bytes: 0, statistic: median}
+units: {time: us, bytes: B}
+rows:
+)";
+
+std::string row(const std::string& kernel, const std::string& sizes, double us,
+                const std::string& options = "") {
+  const std::string time = std::to_string(us);
+  return "- {kernel: " + kernel + ", implementation: own, dtype: fp32, pass: forward, sizes: {" +
+         sizes + "}, " + options + "median: " + time + ", p10: " + time + ", p90: " + time +
+         ", repeats: 3}\n";
+}
+
+// 10 GB/s and 100 GFLOP/s; a norm takes 5 us and its bytes (read and written, fp32) at half of
+// that.
+std::string measured() {
+  std::string text = kHead;
+  text += row("ceiling_memory", "bytes: 100000000", 10000, "options: {what: copy}, ");
+  text += row("ceiling_matrix", "m: 1000, n: 1000, k: 1000", 20000);
+  for (int rows = 1; rows <= 4096; rows *= 4) {
+    text +=
+        row("norm", "rows: " + std::to_string(rows) + ", hidden: 512", 5 + 8 * 512 * rows / 5e3);
+  }
+  return text;
+}
+
+class MachineFit : public Refusal {};
+
+TEST_F(MachineFit, CeilingsAreTheDataSheetAndConstantsAreFound) {
+  folder_.write("m.yaml", measured());
+  const CommandResult fit = simulate(folder_, {"calibrate", "fit", "m.yaml", "--out", "toy.yaml"});
+  EXPECT_EQ(fit.exit_code, 0) << fit.err;
+  EXPECT_NE(fit.out.find("toy.yaml: device 'toy', 1 kernels of m.yaml"), std::string::npos)
+      << fit.out;
+  const std::string device = folder_.read("toy.yaml");
+  EXPECT_NE(device.find("fp32: 0.1 TFLOP/s"), std::string::npos) << device;
+  EXPECT_NE(device.find("bandwidth: 10 GB/s"), std::string::npos) << device;
+  const CommandResult asked =
+      simulate(folder_, {"cost", "--device", "toy.yaml", "--kernel", "norm", "--set", "dtype=fp32",
+                         "--set", "rows=100", "--set", "hidden=512", "--json"});
+  const auto reply = nlohmann::json::parse(asked.out);
+  EXPECT_NEAR(reply["time_s"].get<double>(), 5e-6 + 8 * 512 * 100 / 5e9, 2e-6);
+  EXPECT_EQ(reply["label"], "fitted");
+  EXPECT_EQ(reply["in_range"], true);
+}
+
+TEST_F(MachineFit, WhatItCannotUseIsSaid) {
+  std::string text = kHead;
+  folder_.write("no-ceiling.yaml", text + row("norm", "rows: 4, hidden: 512", 5));
+  EXPECT_EQ(
+      refused({"calibrate", "fit", "no-ceiling.yaml"}),
+      "no-ceiling.yaml: there are no rows of ceiling_memory and ceiling_matrix; measure them, "
+      "or name the device with --device\n");
+  text += row("ceiling_memory", "bytes: 100000000", 10000, "options: {what: copy}, ");
+  text += row("ceiling_matrix", "m: 1000, n: 1000, k: 1000", 20000);
+  folder_.write("no-kernel.yaml", text);
+  EXPECT_EQ(refused({"calibrate", "fit", "no-kernel.yaml"}),
+            "no-kernel.yaml: the file has no kernel that constants can be fitted to; without "
+            "--only, microbench measures all\n");
+  EXPECT_EQ(refused({"calibrate", "fit", "a100-nccl", "--out", "x.yaml"}),
+            "--device and --out go with a file of the microbenchmark; constants of a specification "
+            "are printed\n");
+}
+
+TEST_F(MachineFit, ASourceThatNoDeviceHasIsRefused) {
+  folder_.write("m.yaml", measured());
+  ASSERT_EQ(simulate(folder_, {"calibrate", "fit", "m.yaml", "--out", "toy.yaml"}).exit_code, 0);
+  const std::string scenario =
+      "model: model.yaml\ncluster: {use: single-device, device: toy.yaml}\n"
+      "workload: {kind: decode, tokens_per_gpu: 2, context: 10}\n"
+      "routing: {synthetic: {uniform: true}}\nmemory: {framework_reserve: 0 B}\n";
+  EXPECT_EQ(refused_scenario(scenario + "kernels: {streaming: microbench-on}\n"),
+            "scenario.yaml:6:22: no device of the cluster has the source 'microbench-on' of "
+            "streaming; did you mean 'microbench-own'?\n");
+  folder_.write("scenario.yaml", scenario + "kernels: {streaming: microbench-own}\n");
+  const CommandResult run = simulate(folder_, {"run", "scenario.yaml", "--results", "r.db"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  const CommandResult sums = simulate(
+      folder_, {"query", "r.db", "SELECT count(*) > 0 FROM costs WHERE label = 'fitted'", "--csv"});
+  EXPECT_NE(sums.out.find("\n1\n"), std::string::npos) << sums.out;
+  const CommandResult roofline =
+      simulate(folder_, {"check", "scenario.yaml", "--set", "kernels.use=roofline"});
+  EXPECT_NE(roofline.out.find("kernels.streaming has no effect: kernels.use is roofline"),
+            std::string::npos)
+      << roofline.out;
+}
+
+}  // namespace
+}  // namespace sim::testing
