@@ -229,9 +229,10 @@ void attach_calibrate(CLI::App& app) {
   CLI::App* fitted = command->add_subcommand(
       "fit", "fits constants to measured rows; prints them as the catalog holds them");
   fitted
-      ->add_option("spec", *specs,
-                   "a name in topologies/calibration/specs or models/calibration/specs, a YAML file "
-                   "of that form, or a file that `microbench` wrote")
+      ->add_option(
+          "spec", *specs,
+          "a name in topologies/calibration/specs or models/calibration/specs, a YAML file "
+          "of that form, or a file that `microbench` wrote")
       ->required();
   fitted->add_option("--data", *data, kDataHelp);
   auto device = std::make_shared<std::string>();
