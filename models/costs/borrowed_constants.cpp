@@ -137,8 +137,9 @@ std::vector<KernelConstants> stand_ins(const Device& device) {
     std::vector<KernelConstants> added;
     for (const KernelConstants& lent : device.kernels) {
       if (lent.format != taken || !has_formats(lent.family)) continue;
-      if ((rule.wanted == "fp8_kv") != (rule.wanted == "fp8_kv" && attention(lent.family)))
-        continue;
+      const bool cache = rule.wanted == "fp8_kv";
+      const bool activations = rule.wanted == "fp16" || rule.wanted == "bf16";
+      if (attention(lent.family) ? !cache && !activations : cache) continue;
       if (has(lent.family, wanted, device.kernels) || has(lent.family, wanted, result)) continue;
       KernelConstants kernel = lent;
       kernel.format = wanted;

@@ -28,18 +28,21 @@ Loaded load_own(const Catalog& catalog, const std::string& path) {
   if (!fs::equivalent(fs::path(path).parent_path(), root / "models" / "devices", code)) {
     return loaded;
   }
-  const fs::path constants =
-      root / "models" / "calibration" / "constants" / fs::path(path).filename();
-  if (!fs::is_regular_file(constants, code)) return loaded;
-  ConstantsFile file = read_constants_file(constants.string());
-  if (file.device != loaded.device.name) {
-    throw Error(file.device_place, fmt::format("these are constants of '{}', in the file of '{}'",
-                                               file.device, loaded.device.name));
+  // Experts' kernels have a file of their own: their corrections are long.
+  const std::string name = fs::path(path).stem().string();
+  for (const std::string& stem : {name, name + "-experts", name + "-borrowed"}) {
+    const fs::path constants = root / "models" / "calibration" / "constants" / (stem + ".yaml");
+    if (!fs::is_regular_file(constants, code)) continue;
+    ConstantsFile file = read_constants_file(constants.string());
+    if (file.device != loaded.device.name) {
+      throw Error(file.device_place, fmt::format("these are constants of '{}', in the file of '{}'",
+                                                 file.device, loaded.device.name));
+    }
+    for (KernelConstants& kernel : file.kernels) {
+      loaded.device.kernels.push_back(std::move(kernel));
+    }
+    for (BorrowedKernels& wish : file.borrowed) loaded.borrowed.push_back(std::move(wish));
   }
-  for (KernelConstants& kernel : file.kernels) {
-    loaded.device.kernels.push_back(std::move(kernel));
-  }
-  loaded.borrowed = std::move(file.borrowed);
   return loaded;
 }
 

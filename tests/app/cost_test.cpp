@@ -85,6 +85,22 @@ TEST_F(Cost, DevicesAndFormatsAsPeopleTypeThem) {
   }
 }
 
+// Whatever they borrow is there, and every kernel has an answer on each of them.
+TEST_F(Cost, EveryDeviceOfTheCatalogAnswers) {
+  const CommandResult shown = simulate(folder_, {"calibrate", "show"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  int devices = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(MOE_SOURCE_DIR) + "/models/devices")) {
+    const auto reply = ask({"--device", entry.path().stem().string(), "--kernel", "gemm", "--set",
+                            "m=64", "--set", "n=4096", "--set", "k=4096"});
+    EXPECT_GT(reply["time_s"].get<double>(), 0.5 * reply["roofline_s"].get<double>())
+        << entry.path();
+    ++devices;
+  }
+  EXPECT_GE(devices, 18);
+}
+
 TEST_F(Cost, EveryMistakeOfAQuestion) {
   EXPECT_EQ(refused({"cost", "--device", "toy.yaml", "--kernel", "gemm", "--set", "m=0", "--set",
                      "n=4", "--set", "q=3", "--set", "sms=101", "--set", "dtype=bf17"}),
