@@ -102,6 +102,35 @@ TEST(DenseTables, InferSimReadsHeadsFromTheTablesName) {
                Error);
 }
 
+TEST(DenseTables, SparseAttentionAlwaysReadsTheChosenKeys) {
+  const auto rows = read_text(read_infersim_sparse_decode, "s", "h800-sxm",
+                              "dtype,kv_dtype,batch_size,kv_len,latency_us,mfu\n"
+                              "bf16,fp8,64,1024,91.245,0.405\n"
+                              "bf16,fp8,64,8192,96.312,0.383\n");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].op.flops, rows[1].op.flops);
+  // The printed share of 989 TFLOP/s is the flops' over the time.
+  EXPECT_NEAR(rows[0].op.flops.count() / rows[0].time_s / 989e12, 0.405, 0.001);
+  const auto scores = read_text(read_infersim_scores_prefill, "s", "h800-sxm",
+                                "s_q,s_kv,latency_us,mfu\n2048,4096,101.011,0.516\n");
+  ASSERT_EQ(scores.size(), 1u);
+  EXPECT_NEAR(scores[0].op.flops.count() / scores[0].time_s / 1979e12, 0.516, 0.001);
+}
+
+TEST(DenseTables, ATraceTellsTheShapeOfItsAttentionOnly) {
+  const auto rows = read_text(
+      read_deepseek_trace, "t", "h800-sxm",
+      R"({"traceEvents": [{"cat": "kernel", "name": "gemm", "dur": 5, "args": {"grid": [1, 1, 1]}},
+      {"cat": "kernel", "dur": 1237,
+       "name": "void flash::compute_attn_ws<Flash_fwd_kernel_traits<192, 128, 128, 12>>",
+       "args": {"grid": [32, 128, 1]}}]})");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].id, "t#2");
+  EXPECT_EQ(rows[0].op.attention.pairs, 4096.0 * 4097 / 2);
+  EXPECT_EQ(rows[0].op.attention.heads, 128);
+  EXPECT_DOUBLE_EQ(rows[0].time_s, 1237e-6);
+}
+
 TEST(DenseTables, OperatorsOfTablesCountAsThoseOfModels) {
   const Operator op = prefill_operator(
       KernelFamily::kAttentionPrefill, {},

@@ -21,6 +21,11 @@ KernelReader read_infersim_attention_decode, read_infersim_attention_prefill;
 KernelReader read_infersim_mla_decode, read_infersim_mla_prefill;
 
 KernelReader read_llmservingsim_qwen, read_llmservingsim_sequences, read_llmservingsim_attention;
+KernelReader read_llmservingsim_mixtral;
+KernelReader read_infersim_sparse_decode, read_infersim_sparse_prefill;
+KernelReader read_infersim_scores_decode, read_infersim_scores_prefill;
+KernelReader read_frontier_gating;
+KernelReader read_deepseek_trace;
 KernelReader read_deepgemm_published;
 
 // The text of a field as a format, or an error at the field.

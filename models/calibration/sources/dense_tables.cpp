@@ -11,8 +11,10 @@ constexpr std::string_view kAiconfigurator =
     "ai-dynamo/aiconfigurator, commit 095f58a, systems/data (Apache-2.0)";
 constexpr std::string_view kInferSim = "alibaba/InferSim, commit f2293da, bench_data (Apache-2.0)";
 
-constexpr std::string_view kLlmServingSim =
-    "casys-kaist/LLMServingSim, commit 5daddb2, vLLM 0.19 on RTX PRO 6000 (MIT)";
+constexpr std::string_view kLlmServingSim = "casys-kaist/LLMServingSim, commit 5daddb2 (MIT)";
+constexpr std::string_view kFrontier = "NetX-lab/Frontier, commit a4b22df, data/profiling (MIT)";
+constexpr std::string_view kDeepSeek =
+    "deepseek-ai/profile-data, commit 4496024, train.json (H800)";
 constexpr std::string_view kDeepGemm = "deepseek-ai/DeepGEMM, README.md (H800), as published";
 
 constexpr std::array kTables = {
@@ -117,6 +119,35 @@ constexpr std::array kTables = {
     KernelTable{"llmservingsim-rtxpro6000-attention",
                 "data/kernels/llmservingsim/rtxpro6000__qwen3-30b-a3b__tp1__attention.csv.gz",
                 kLlmServingSim, "rtx-pro-6000", read_llmservingsim_attention},
+    KernelTable{"infersim-h800-sparse-decode",
+                "data/kernels/infersim/dsa__decode__h800__attn-128-576-2048.csv", kInferSim,
+                "h800-sxm", read_infersim_sparse_decode},
+    KernelTable{"infersim-h800-sparse-prefill",
+                "data/kernels/infersim/dsa__prefill__h800__attn-128-576-2048.csv", kInferSim,
+                "h800-sxm", read_infersim_sparse_prefill},
+    KernelTable{"infersim-h800-scores-decode",
+                "data/kernels/infersim/dsa__decode__h800__logits-64-128.csv", kInferSim, "h800-sxm",
+                read_infersim_scores_decode},
+    KernelTable{"infersim-h800-scores-prefill",
+                "data/kernels/infersim/dsa__prefill__h800__logits-64-128.csv", kInferSim,
+                "h800-sxm", read_infersim_scores_prefill},
+    KernelTable{"llmservingsim-h100-mixtral",
+                "data/kernels/llmservingsim/h100__mixtral-8x7b__tp1__layers.csv.gz", kLlmServingSim,
+                "h100-sxm", read_llmservingsim_mixtral},
+    KernelTable{"frontier-a800-qwen3-gating",
+                "data/kernels/frontier/a800__qwen3-a3b-30b-moe__moe.csv.gz", kFrontier,
+                "a100-sxm-80gb", read_frontier_gating},
+    KernelTable{"frontier-h800-phi-gating",
+                "data/kernels/frontier/h800__Phi-tiny-MoE-instruct__moe.csv.gz", kFrontier,
+                "h800-sxm", read_frontier_gating},
+    KernelTable{"frontier-h800-qwen3-gating",
+                "data/kernels/frontier/h800__Qwen3-30B-A3B-tiny__moe.csv.gz", kFrontier, "h800-sxm",
+                read_frontier_gating},
+    KernelTable{"frontier-h800-qwen3-next-gating",
+                "data/kernels/frontier/h800__qwen3-next-80b-a3b-instruct-reduced-l2__moe.csv.gz",
+                kFrontier, "h800-sxm", read_frontier_gating},
+    KernelTable{"deepseek-train-trace", "data/kernels/deepseek-profile-data/train.json.gz",
+                kDeepSeek, "h800-sxm", read_deepseek_trace},
     KernelTable{"deepgemm/deepgemm_dense_2025_02", "papers/ground_truth/deepgemm.yaml", kDeepGemm,
                 "h800-sxm", read_deepgemm_published},
     KernelTable{"deepgemm/deepgemm_dense_2025_03", "papers/ground_truth/deepgemm.yaml", kDeepGemm,

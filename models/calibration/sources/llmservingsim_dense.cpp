@@ -20,7 +20,7 @@ constexpr std::int64_t kHidden = 2048, kHeads = 32, kKvHeads = 4, kHeadDim = 128
 constexpr std::int64_t kVocabulary = 151936;
 constexpr double kValue = 2;  // bytes of bf16
 
-struct Layer {
+struct ProfiledLayer {
   std::string_view in_table;
   std::string_view ours;  // of models/operators.cpp
   std::int64_t n, k;      // of a GEMM
@@ -28,15 +28,15 @@ struct Layer {
 };
 constexpr double kQueriesAndKeys = static_cast<double>((kHeads + kKvHeads) * kHeadDim) * kValue;
 constexpr std::array kLayers = {
-    Layer{"embedding", "embedding", 0, 0, 2 * kHidden* kValue},
-    Layer{"layernorm", "residual_norm", 0, 0, 4 * kHidden* kValue},
-    Layer{"final_layernorm", "residual_norm", 0, 0, 4 * kHidden* kValue},
-    Layer{"qk_norm", "norm", 0, 0, 2 * kQueriesAndKeys},
-    Layer{"rotary_emb", "rope_kv_write", 0, 0, 2 * kQueriesAndKeys},
-    Layer{"qkv_proj", "qkv_proj", (kHeads + 2 * kKvHeads) * kHeadDim, kHidden, 0},
-    Layer{"o_proj", "o_proj", kHidden, kHeads* kHeadDim, 0},
-    Layer{"lm_head", "lm_head", kVocabulary, kHidden, 0},
-    Layer{"sampler", "sampling", 0, 0, 8.0 * kVocabulary},
+    ProfiledLayer{"embedding", "embedding", 0, 0, 2 * kHidden* kValue},
+    ProfiledLayer{"layernorm", "residual_norm", 0, 0, 4 * kHidden* kValue},
+    ProfiledLayer{"final_layernorm", "residual_norm", 0, 0, 4 * kHidden* kValue},
+    ProfiledLayer{"qk_norm", "norm", 0, 0, 2 * kQueriesAndKeys},
+    ProfiledLayer{"rotary_emb", "rope_kv_write", 0, 0, 2 * kQueriesAndKeys},
+    ProfiledLayer{"qkv_proj", "qkv_proj", (kHeads + 2 * kKvHeads) * kHeadDim, kHidden, 0},
+    ProfiledLayer{"o_proj", "o_proj", kHidden, kHeads* kHeadDim, 0},
+    ProfiledLayer{"lm_head", "lm_head", kVocabulary, kHidden, 0},
+    ProfiledLayer{"sampler", "sampling", 0, 0, 8.0 * kVocabulary},
 };
 
 void read_layers(const KernelTable& table, const std::string& path, const char* size_column,
@@ -50,8 +50,8 @@ void read_layers(const KernelTable& table, const std::string& path, const char* 
     row.framework = "vllm 0.19.0";
     row.time_s = file.number(time, 1e-1, 1e7) * kMicro;
     const std::int64_t count = file.count(size, kMost);
-    const Layer* known = nullptr;
-    for (const Layer& each : kLayers) {
+    const ProfiledLayer* known = nullptr;
+    for (const ProfiledLayer& each : kLayers) {
       if (each.in_table == file.text(layer)) known = &each;
     }
     if (known == nullptr) {
@@ -81,6 +81,41 @@ void read_llmservingsim_qwen(const KernelTable& table, const std::string& path,
 void read_llmservingsim_sequences(const KernelTable& table, const std::string& path,
                                   std::vector<MeasuredKernel>& rows) {
   read_layers(table, path, "sequences", rows);
+}
+
+// An older profile: Mixtral-8x7B on one H100 in PyTorch, nanoseconds per layer and number of
+// tokens. Its GEMMs are cuBLAS's; norms, activations and rotary positions are unfused PyTorch,
+// several kernels each, which no server runs, and are left out; so is the gate, which holds host
+// time.
+void read_llmservingsim_mixtral(const KernelTable& table, const std::string& path,
+                                std::vector<MeasuredKernel>& rows) {
+  static constexpr std::array kGemms = {
+      ProfiledLayer{"q_proj", "q_proj", 4096, 4096, 0},
+      ProfiledLayer{"k_proj", "kv_proj", 1024, 4096, 0},
+      ProfiledLayer{"v_proj", "kv_proj", 1024, 4096, 0},
+      ProfiledLayer{"o_proj", "o_proj", 4096, 4096, 0},
+      ProfiledLayer{"expert.w1", "up_proj", 14336, 4096, 0},
+      ProfiledLayer{"expert.w2", "down_proj", 4096, 14336, 0},
+      ProfiledLayer{"expert.w3", "up_proj", 14336, 4096, 0},
+      ProfiledLayer{"lm_head", "lm_head", 32000, 4096, 0},
+  };
+  CsvFile file(path);
+  const std::size_t layer = file.column("layer_name");
+  const std::size_t tokens = file.column("input");
+  const std::size_t time = file.column("latency(ns)");
+  for (std::int64_t number = 1; file.next(); ++number) {
+    for (const ProfiledLayer& each : kGemms) {
+      if (each.in_table != file.text(layer)) continue;
+      MeasuredKernel row = kernel_of(table, number);
+      row.source = "cublas";
+      row.framework = "pytorch";
+      row.family = KernelFamily::kGemm;
+      row.time_s = file.number(time, 100, 1e10) * 1e-9;
+      row.op = gemm_operator(row.format, file.count(tokens, kMost), each.n, each.k);
+      row.op.name = each.ours;
+      rows.push_back(std::move(row));
+    }
+  }
 }
 
 // Mixed batches: `prefill_chunk` new tokens of one sequence over `kv_prefill` cached ones, and
