@@ -64,10 +64,10 @@ std::vector<std::string> kernel_family_names();
 // The core of an attention block on one rank, after windows and chunks have cut it.
 struct AttentionShape {
   double sequences = 0;
-  double queries = 0;  // new tokens, all sequences together
-  double pairs = 0;    // (query, key) pairs that are attended
-  double cached = 0;   // keys read, all sequences together
-  double longest = 0;  // keys that a query of the longest sequence may see
+  double queries = 0;     // new tokens, all sequences together
+  double pairs = 0;       // (query, key) pairs that are attended
+  double cached = 0;      // keys read, all sequences together
+  double longest = 0;     // keys that a query of the longest sequence may see
   bool windowed = false;  // a window or chunk hides keys of some sequence
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;   // MLA absorbed: 1
