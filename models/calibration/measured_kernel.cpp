@@ -38,6 +38,7 @@ MeasuredKernel kernel_of(const KernelTable& table, std::int64_t number) {
   MeasuredKernel kernel;
   kernel.id = fmt::format("{}#{}", table.name, number);
   kernel.table = table.name;
+  kernel.number = number;
   kernel.device = table.device;
   return kernel;
 }

@@ -17,11 +17,12 @@
 namespace sim {
 
 struct MeasuredKernel {
-  std::string id;      // "aic-h100-vllm-moe#17": the table and the number of its data row, from 1
-  std::string table;   // KernelTable::name
-  std::string device;  // name in models/devices
-  std::string source;  // of the kernel, our name: "vllm-triton", "deepgemm"
-  std::string framework;  // "vllm 0.24.0"
+  std::string id;     // "aic-h100-vllm-moe#17": the table and the number of its data row, from 1
+  std::string table;  // KernelTable::name
+  std::int64_t number = 0;  // of the id
+  std::string device;       // name in models/devices
+  std::string source;       // of the kernel, our name: "vllm-triton", "deepgemm"
+  std::string framework;    // "vllm 0.24.0"
   KernelFormat format;
   KernelFamily family = KernelFamily::kExpertFfn;
   Operator op;  // of every family but experts

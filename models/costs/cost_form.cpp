@@ -4,8 +4,9 @@ namespace sim {
 
 std::span<const CostForm* const> cost_forms() {
   static constexpr std::array kForms = {
-      &kGemmForm,       &kAttentionDecodeForm, &kAttentionPrefillForm, &kMlaDecodeForm,
-      &kMlaPrefillForm, &kStreamingForm,       &kSmoothRooflineForm,   &kCopyForm};
+      &kGroupedGemmForm,      &kGemmForm,           &kAttentionDecodeForm,
+      &kAttentionPrefillForm, &kMlaDecodeForm,      &kMlaPrefillForm,
+      &kStreamingForm,        &kSmoothRooflineForm, &kCopyForm};
   return kForms;
 }
 

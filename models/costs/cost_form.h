@@ -62,6 +62,7 @@ struct CostForm {
 std::span<const CostForm* const> cost_forms();
 const CostForm* find_cost_form(std::string_view name);  // null: no such form
 
+extern const CostForm kGroupedGemmForm;       // grouped_gemm_form.cpp
 extern const CostForm kGemmForm;              // gemm_form.cpp
 extern const CostForm kAttentionDecodeForm;   // attention_decode_form.cpp
 extern const CostForm kAttentionPrefillForm;  // attention_prefill_form.cpp

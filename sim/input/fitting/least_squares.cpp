@@ -10,7 +10,6 @@ namespace sim {
 namespace {
 
 constexpr double kSoft = 0.1;
-constexpr int kStarts = 5;
 
 // The square of the result is the soft loss of a relative error.
 double soft_residual(double error) {
@@ -63,10 +62,10 @@ struct Problem {
 
 Minimum least_relative_squares(
     std::span<const FittedValue> values, std::span<const double> measured,
-    const std::function<void(std::span<const double>, std::span<double>)>& predict) {
+    const std::function<void(std::span<const double>, std::span<double>)>& predict, int starts) {
   Minimum best;
   best.loss = -1;
-  for (int start = 0; start < kStarts; ++start) {
+  for (int start = 0; start < starts; ++start) {
     Problem problem{values, measured, &predict};
     Eigen::VectorXd logs(static_cast<Eigen::Index>(values.size()));
     for (std::size_t i = 0; i < values.size(); ++i) {
