@@ -39,7 +39,8 @@ Part part_of(std::span<const CountedKernel> rows, Fitted fitted, Tested tested) 
   return part;
 }
 
-// Each part is fitted anew, tile rule included, and the pooled errors of its tested rows reported.
+// Each part is fitted anew from the kept values on, and the pooled errors of its tested rows
+// reported. The tile rule stays: it is the kernel's own, not a shape's.
 void add_split(ExpertCalibration& result, const ExpertFitQuestion& question, std::string name,
                const std::vector<Part>& parts) {
   std::vector<CountedKernel> rows;
@@ -49,6 +50,9 @@ void add_split(ExpertCalibration& result, const ExpertFitQuestion& question, std
     ExpertFitQuestion anew = question;
     anew.rows = part.fitted;
     anew.starts = 1;
+    anew.tile_rules.clear();
+    anew.values = result.fitted;
+    anew.from_values = true;
     const ExpertFit fit = fit_experts(anew);
     const std::vector<double> more = predict_experts(part.tested, question.rates, fit.values);
     rows.insert(rows.end(), part.tested.begin(), part.tested.end());
@@ -90,6 +94,22 @@ void add_splits(ExpertCalibration& result, const ExpertFitQuestion& question) {
                 [&](const MeasuredKernel& row) { return exponent(row) > 0; })});
 }
 
+// Rows of other kernels, implausible ones and outliers stand between: what was fitted is every
+// step-th row of the table that is none of these.
+std::vector<std::string> every_step(const Thinned& taken) {
+  std::vector<std::string> ids;
+  for (std::size_t i = 0; i < taken.rows.size();) {
+    const MeasuredKernel& first = *taken.rows[i];
+    std::int64_t last = first.number;
+    for (; i < taken.rows.size() && taken.rows[i]->table == first.table; ++i) {
+      last = taken.rows[i]->number;
+    }
+    ids.push_back(fmt::format("{}-{}", first.id, last));
+    if (taken.step > 1) ids.back() += fmt::format("/{}", taken.step);
+  }
+  return ids;
+}
+
 bool of_the_catalog(const ExpertKernelSpec& kernel, const MeasuredKernel& row) {
   return std::find(kernel.corrections.begin(), kernel.corrections.end(),
                    std::pair(row.experts.hidden, row.experts.inter)) != kernel.corrections.end() &&
@@ -98,7 +118,6 @@ bool of_the_catalog(const ExpertKernelSpec& kernel, const MeasuredKernel& row) {
 }
 
 std::vector<std::pair<double, double>> range_of(const ExpertKernelSpec& kernel,
-                                                std::span<const MeasuredKernel* const> rows,
                                                 std::span<const CountedKernel> counted) {
   std::vector<std::pair<double, double>> range;
   const auto add = [&](double value, std::size_t extent) {
@@ -107,20 +126,13 @@ std::vector<std::pair<double, double>> range_of(const ExpertKernelSpec& kernel,
     most = std::max(most, value);
   };
   range.assign(kGroupedGemmForm.extents.size(), {1e300, 0});
-  for (const MeasuredKernel* row : rows) {
-    add(static_cast<double>(row->experts.hidden), 0);
-    add(static_cast<double>(row->experts.inter), 1);
-    const std::int64_t slots = row->routing.slots > 0 ? row->routing.slots : row->routing.experts;
-    if (row->routing.tokens > 0) add(static_cast<double>(slots / row->routing.ranks), 2);
-  }
   for (const CountedKernel& row : counted) {
+    add(static_cast<double>(row.row->experts.hidden), 0);
+    add(static_cast<double>(row.row->experts.inter), 1);
     for (const CountedDraw& draw : row.draws) {
+      add(static_cast<double>(draw.local), 2);
       add(draw.rows, 3);
-      // The least that the fullest expert can have; counts keep no single expert's rows.
-      add(std::ceil(draw.rows / std::max(draw.active, 1.0)), 4);
-    }
-    for (const std::vector<std::int64_t>& draw : row.row->draws) {
-      add(static_cast<double>(draw.size()), 2);
+      add(static_cast<double>(draw.most), 4);
     }
   }
   for (std::size_t i = 0; i < range.size(); ++i) {
@@ -146,7 +158,7 @@ std::vector<const MeasuredKernel*> rows_about(const ExpertKernelSpec& kernel,
   for (const MeasuredKernel& row : rows) {
     const bool of_table =
         std::find(kernel.tables.begin(), kernel.tables.end(), row.table) != kernel.tables.end();
-    if (of_table && !row.implausible && row.source == kernel.source &&
+    if (of_table && !row.implausible && row.source == kernel.measured_as &&
         row.format == kernel.format) {
       about.push_back(&row);
     }
@@ -229,7 +241,8 @@ ExpertCalibration calibrate_experts(const ExpertSpec& spec, const ExpertKernelSp
         row.implausible && row.source == kernel.source && row.format == kernel.format;
   }
   const DeviceRates rates = rates_for(device, kernel.format.multiplied, device.sms);
-  std::vector<CountedKernel> use = counted(thinned(about, effort.rows));
+  Thinned taken = thinned(about, effort.rows);
+  std::vector<CountedKernel> use = counted(taken.rows);
   ExpertFitQuestion question = question_of(kernel, use, rates);
   question.starts = effort.starts;
   ExpertFit fit = fit_experts(question);
@@ -240,7 +253,8 @@ ExpertCalibration calibrate_experts(const ExpertSpec& spec, const ExpertKernelSp
     result.outliers = static_cast<std::int64_t>(far.size());
     if (!far.empty()) {
       std::erase_if(sound, [&](const MeasuredKernel* row) { return far.contains(row); });
-      use = counted(thinned(sound, effort.rows));
+      taken = thinned(sound, effort.rows);
+      use = counted(taken.rows);
       question.rows = use;
       fit = fit_experts(question);
     }
@@ -261,7 +275,7 @@ ExpertCalibration calibrate_experts(const ExpertSpec& spec, const ExpertKernelSp
     const auto instead = kernel.instead.find(std::string(kGroupedGemmForm.parameters[p].key));
     if (instead != kernel.instead.end()) constants.values[p] = instead->second;
   }
-  constants.range = range_of(kernel, sound, use);
+  constants.range = range_of(kernel, use);
   constants.covers = kernel.covers;
   constants.corrections =
       corrections_of(sound, rates, constants.values, kCorrectionStep, of_the_catalog, kernel);
@@ -270,9 +284,7 @@ ExpertCalibration calibrate_experts(const ExpertSpec& spec, const ExpertKernelSp
       "fit {} of {}: error {:.1f} % in the median, {:.0f} % at the 90th percentile of {} rows",
       spec.name, spec.cite, 100 * result.kept.median, 100 * result.kept.p90, result.kept.rows);
   if (!kernel.because.empty()) constants.provenance += "; " + kernel.because;
-  std::vector<std::string> ids;
-  for (const CountedKernel& row : use) ids.push_back(row.row->id);
-  constants.fitted_to = compact_ids(ids);
+  constants.fitted_to = every_step(taken);
   return result;
 }
 

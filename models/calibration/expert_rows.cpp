@@ -19,6 +19,8 @@ CountedKernel count_kernel(const MeasuredKernel& row) {
     out.tokens = call.tokens;
     out.experts = call.experts;
     out.top_k = call.top_k;
+    out.local = static_cast<std::int64_t>(draw.size());
+    out.most = *std::max_element(draw.begin(), draw.end());
     for (int tile = kLeastTile; tile <= kMostTile; ++tile) {
       const GroupedRows rows = count_rows(draw, tile);
       out.active = rows.active;
@@ -33,19 +35,17 @@ double lot_of(std::string_view id, std::string_view purpose) {
   return RandomStream(7, std::string(purpose) + " " + std::string(id)).uniform();
 }
 
-std::vector<const MeasuredKernel*> thinned(std::vector<const MeasuredKernel*> rows,
-                                           std::size_t most) {
-  if (rows.size() <= most) return rows;
+Thinned thinned(const std::vector<const MeasuredKernel*>& rows, std::size_t most) {
+  if (rows.size() <= most) return {rows, 1};
   // A prime step: tables go around in 27 token counts, 3 distributions and 9 widths.
-  const std::size_t least = (rows.size() + most - 1) / most;
-  std::int64_t step = 5;
-  for (const std::int64_t prime : {5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53}) {
-    step = prime;
-    if (prime >= static_cast<std::int64_t>(least)) break;
+  const auto least = static_cast<std::int64_t>((rows.size() + most - 1) / most);
+  Thinned result;
+  for (const std::int64_t prime : {5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61}) {
+    result.step = prime;
+    if (prime >= least) break;
   }
-  std::vector<const MeasuredKernel*> result;
   for (const MeasuredKernel* row : rows) {
-    if (row->number % step == 0) result.push_back(row);
+    if (row->number % result.step == 0) result.rows.push_back(row);
   }
   return result;
 }

@@ -22,6 +22,8 @@ struct CountedDraw {
   std::int64_t top_k = 0;
   double active = 0;
   double rows = 0;
+  std::int64_t most = 0;   // rows of the fullest expert
+  std::int64_t local = 0;  // experts of the rank
   double tiles[kMostTile - kLeastTile + 1] = {};
 };
 
@@ -42,8 +44,11 @@ CountedKernel count_kernel(const MeasuredKernel& row);
 
 // Every n-th row of its table, n the least prime that leaves about `most` rows; all of them when
 // they are few.
-std::vector<const MeasuredKernel*> thinned(std::vector<const MeasuredKernel*> rows,
-                                           std::size_t most);
+struct Thinned {
+  std::vector<const MeasuredKernel*> rows;
+  std::int64_t step = 1;
+};
+Thinned thinned(const std::vector<const MeasuredKernel*>& rows, std::size_t most);
 // A number in [0, 1) that an id always has: what splits draw lots by.
 double lot_of(std::string_view id, std::string_view purpose);
 

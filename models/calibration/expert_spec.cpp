@@ -87,6 +87,7 @@ ExpertKernelSpec read_kernel(const YamlNode& node, const std::vector<std::string
   YamlMap map(node, "a kernel to fit", mistakes);
   ExpertKernelSpec kernel;
   kernel.source = map.text("source");
+  kernel.measured_as = map.text_or("measured_as", kernel.source);
   kernel.also = map.texts_or_empty("also");
   kernel.format_name = map.text("format");
   if (const std::optional<KernelFormat> format = parse_kernel_format(kernel.format_name)) {

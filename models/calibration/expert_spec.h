@@ -31,6 +31,7 @@ namespace sim {
 
 struct ExpertKernelSpec {
   std::string source;
+  std::string measured_as;
   std::vector<std::string> also;
   std::string format_name;
   KernelFormat format;

@@ -15,5 +15,9 @@ using KernelReader = void(const KernelTable& table, const std::string& path,
 KernelReader read_aiconfigurator_moe;         // vLLM, SGLang
 KernelReader read_aiconfigurator_wide_ep;     // SGLang's DeepEP layers: DeepGEMM
 KernelReader read_aiconfigurator_trtllm_moe;  // TensorRT-LLM's wide-EP CUTLASS kernel, with EPLB
+KernelReader read_aiconfigurator_skew;        // records of B200's DeepEP layers
+KernelReader read_deepgemm_grouped;
+KernelReader read_infersim_grouped;
+KernelReader read_frontier_moe;
 
 }  // namespace sim
