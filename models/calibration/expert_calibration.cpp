@@ -8,6 +8,7 @@
 #include <set>
 
 #include "models/costs/calibrated_costs.h"
+#include "models/costs/constants_file.h"
 #include "sim/core/error.h"
 #include "sim/input/fitting/row_ids.h"
 
@@ -150,6 +151,32 @@ ErrorSummary errors_of(std::span<const CountedKernel> rows, std::span<const doub
     errors.push_back({rows[i].row->id, predicted[i] / rows[i].row->time_s - 1});
   }
   return summarise_errors(errors);
+}
+
+std::string to_text(const ExpertCalibration& result) {
+  std::string text = fmt::format(
+      "# {} {}: {} rows, {} more implausible, {} outliers; fitted {} rows, {:.1f} / {:.0f}",
+      result.constants.source, to_text(result.constants.format), result.rows, result.implausible,
+      result.outliers, result.used, 100 * result.kept.median, 100 * result.kept.p90);
+  for (const ExpertSplit& split : result.splits) {
+    text += fmt::format("\n#   held out, {}: {:.1f} / {:.0f} of {} rows", split.name,
+                        100 * split.tested.median, 100 * split.tested.p90, split.tested.rows);
+  }
+  return text + "\n" + to_yaml(result.constants, 2);
+}
+
+std::vector<MeasuredKernel> rows_of_tables(const ExpertSpec& spec, const std::string& data_folder) {
+  std::vector<MeasuredKernel> rows;
+  std::set<std::string> read;
+  for (const ExpertKernelSpec& kernel : spec.kernels) {
+    for (const std::string& table : kernel.tables) {
+      if (!read.insert(table).second) continue;
+      std::vector<MeasuredKernel> more = read_kernels(table, data_folder);
+      rows.insert(rows.end(), std::make_move_iterator(more.begin()),
+                  std::make_move_iterator(more.end()));
+    }
+  }
+  return rows;
 }
 
 std::vector<const MeasuredKernel*> rows_about(const ExpertKernelSpec& kernel,

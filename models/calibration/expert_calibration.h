@@ -29,8 +29,8 @@ struct ExpertCalibration {
 };
 
 struct ExpertEffort {
-  std::size_t rows = 1500;  // of one kernel, at most
-  int starts = 3;
+  std::size_t rows = 800;  // of one kernel, at most
+  int starts = 2;
   bool splits = true;
   bool outliers = true;
 };
@@ -39,6 +39,12 @@ struct ExpertEffort {
 ExpertCalibration calibrate_experts(const ExpertSpec& spec, const ExpertKernelSpec& kernel,
                                     const std::vector<MeasuredKernel>& rows, const Device& device,
                                     const ExpertEffort& effort = {});
+
+// An entry of the constants' YAML, with the errors of its splits as comments above it.
+std::string to_text(const ExpertCalibration& result);
+
+// The rows of every table that a specification names.
+std::vector<MeasuredKernel> rows_of_tables(const ExpertSpec& spec, const std::string& data_folder);
 
 // The rows that a kernel's fit is about: source, format, tables; plausible ones.
 std::vector<const MeasuredKernel*> rows_about(const ExpertKernelSpec& kernel,

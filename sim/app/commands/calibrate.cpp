@@ -11,8 +11,10 @@
 
 #include "models/calibration/dense_accuracy.h"
 #include "models/calibration/dense_fit.h"
+#include "models/calibration/expert_calibration.h"
 #include "models/costs/constants_file.h"
 #include "models/device_reader.h"
+#include "sim/app/accuracy_experts.h"
 #include "sim/app/accuracy_text.h"
 #include "sim/app/catalog.h"
 #include "sim/app/cluster_choice.h"
@@ -55,6 +57,18 @@ std::string spec_file(const std::string& name, const Catalog& catalog) {
   std::vector<std::string> known = links.names;
   known.insert(known.end(), kernels.names.begin(), kernels.names.end());
   throw Error(fmt::format("there is no specification '{}'", name), suggest(name, known));
+}
+
+void fit_experts_of(const std::string& file, const Catalog& catalog, const std::string& folder) {
+  const ExpertSpec spec = load_expert_spec(file);
+  const Device device = read_device(catalog.device_file(spec.device));
+  const std::vector<MeasuredKernel> rows = rows_of_tables(spec, folder);
+  std::cout << fmt::format("# simulate calibrate fit {}; errors in %: median / 90th percentile\n",
+                           spec.name)
+            << fmt::format("device: {}\nkernels:\n", spec.device);
+  for (const ExpertKernelSpec& kernel : spec.kernels) {
+    std::cout << to_text(calibrate_experts(spec, kernel, rows, device));
+  }
 }
 
 std::string errors_line(const char* what, const ErrorSummary& errors) {
@@ -115,11 +129,16 @@ void fit(const std::vector<std::string>& names, const std::string& data, const s
   if (fit_measurements(names, device, out, catalog)) return;
   const std::string folder = data_folder(data, catalog);
   for (const std::string& name : names) {
-    if (is_dense_spec(spec_file(name, catalog))) {
-      fit_dense(load_dense_spec(spec_file(name, catalog)), catalog, folder);
+    const std::string file = spec_file(name, catalog);
+    if (is_dense_spec(file)) {
+      fit_dense(load_dense_spec(file), catalog, folder);
       continue;
     }
-    const CalibrationSpec spec = load_calibration_spec(spec_file(name, catalog));
+    if (is_expert_spec(file)) {
+      fit_experts_of(file, catalog, folder);
+      continue;
+    }
+    const CalibrationSpec spec = load_calibration_spec(file);
     std::vector<MeasuredRow> rows;
     for (const std::string& table : spec.tables) {
       const std::vector<MeasuredRow> more = read_measured(table, folder);
@@ -217,6 +236,18 @@ void show(const std::string& name) {
   }
 }
 
+bool is_page_of_kernels(const std::string& name) {
+  return name == "experts" || name == "dense" || name == "kernels";
+}
+
+void print_kernels(const std::string& which, const Catalog& catalog, const std::string& folder) {
+  if (which != "dense") {
+    std::cout << expert_accuracy_markdown(measure_expert_accuracy(catalog, folder));
+  }
+  if (which == "kernels") std::cout << "\n";
+  if (which != "experts") std::cout << dense_accuracy_markdown(catalog.root(), folder);
+}
+
 }  // namespace
 
 void attach_calibrate(CLI::App& app) {
@@ -255,14 +286,15 @@ void attach_calibrate(CLI::App& app) {
       "accuracy", "the simulator's prediction beside every measured row, fitted or not");
   accuracy->add_option("table", *tables,
                        "tables of measurements, or all of a kind: collectives, exchanges (default: "
-                       "both); dense: GEMM, "
-                       "attention, MLA and streaming kernels");
+                       "both); dense: GEMM, attention, MLA and streaming kernels; experts: grouped "
+                       "GEMM kernels; kernels: both of these");
   accuracy->add_option("--data", *data, kDataHelp);
   accuracy->add_flag("--json", *json, "every row as JSON");
   accuracy->callback([tables, data, json] {
     const Catalog catalog;
-    if (*tables == std::vector<std::string>{"dense"}) {
-      std::cout << dense_accuracy_markdown(catalog.root(), data_folder(*data, catalog));
+    if (tables->size() == 1 && is_page_of_kernels(tables->front())) {
+      if (*json) throw Error("pages of kernels are Markdown only", "leave out --json");
+      print_kernels(tables->front(), catalog, data_folder(*data, catalog));
       return;
     }
     const std::vector<TableAccuracy> result =
