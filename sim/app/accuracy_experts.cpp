@@ -321,12 +321,8 @@ constexpr Pair kPairs[] = {
     {"device", "h100-sxm vllm-triton bf16", "table:frontier-h800-qwen3-next vllm-triton"},
     {"library", "h800-sxm deepgemm-contiguous fp8_block",
      "table:deepgemm/deepgemm_grouped_contiguous_2025_02 deepgemm-contiguous"},
-    {"library", "h800-sxm deepgemm-masked fp8_block",
-     "table:deepgemm/deepgemm_grouped_masked_2025_02 deepgemm-masked"},
     {"library", "h800-sxm deepgemm-contiguous fp8_block",
      "table:deepgemm/deepgemm_grouped_contiguous_2025_03 deepgemm-contiguous"},
-    {"library", "h800-sxm deepgemm-masked fp8_block",
-     "table:deepgemm/deepgemm_grouped_masked_2025_03 deepgemm-masked"},
 };
 
 // The values that another device takes: borrowed as a device file borrows them.

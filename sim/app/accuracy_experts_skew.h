@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/calibration/measured_kernel.h"
+#include "models/costs/cost_form.h"
 #include "sim/app/accuracy_experts.h"
 
 namespace sim {

@@ -88,8 +88,7 @@ void read_deepgemm_grouped(const KernelTable& table, const std::string& path,
       return;
     }
     MeasuredKernel row = deepseek_row(table, static_cast<std::int64_t>(rows.size()) + 1);
-    row.source = table.name.find("masked") != std::string_view::npos ? "deepgemm-masked"
-                                                                     : "deepgemm-contiguous";
+    row.source = "deepgemm-contiguous";
     row.framework = "deepgemm";
     row.distribution = "balanced";
     row.draws = {std::vector<std::int64_t>(static_cast<std::size_t>(groups), each)};
