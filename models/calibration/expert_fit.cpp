@@ -74,10 +74,13 @@ double median(std::vector<double> values) {
 }  // namespace
 
 std::vector<TileRule> known_tile_rules() {
-  std::vector<TileRule> rules = {{TileRule::kTwoSizes, 0, 4, 6}, {TileRule::kSixteenth, 0, 4, 7}};
+  std::vector<TileRule> rules = {{TileRule::kTwoSizes, 0, 4, 6},
+                                 {TileRule::kSixteenth, 0, 4, 7},
+                                 {TileRule::kSixteenth, 0, 3, 6},
+                                 {TileRule::kTwoSizes, 0, 4, 7}};
   for (const int shift : {0, 1, 2}) {
     for (const int least : {3, 4, 6}) {
-      for (const int most : {6, 7}) rules.push_back({TileRule::kMeanRows, shift, least, most});
+      for (const int most : {6, 7, 8}) rules.push_back({TileRule::kMeanRows, shift, least, most});
     }
   }
   return rules;
