@@ -107,6 +107,65 @@ TEST_F(ExpertTables, AnUnknownWordIsSaidWithItsPlace) {
   }
 }
 
+// 127 rows by the printed share of the peak: 4 n k rows / peak = share x time, and half of 256
+// experts are hit at one token an expert.
+TEST_F(ExpertTables, InferSimsRowsComeFromTheShareOfThePeak) {
+  const KernelTable table{"infersim-decode", "", "", "h800-sxm", &read_infersim_grouped};
+  const auto rows = read(table, "256,1,256,8,7168,2048,32,1,1297.0,0.002905,721.665,0.002796\n",
+                         "num_experts,num_gpus,num_local_experts,topk,hidden_size,"
+                         "intermediate_size,batch_size_per_gpu,tokens_per_expert,up_proj_us,up_mfu,"
+                         "down_proj_us,down_mfu\n");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_DOUBLE_EQ(rows[0].time_s, (1297.0 + 721.665) * 1e-6);
+  const std::vector<std::int64_t>& draw = rows[0].draws.at(0);
+  EXPECT_EQ(draw.size(), 256u);
+  EXPECT_EQ(std::accumulate(draw.begin(), draw.end(), 0), 127);
+  EXPECT_EQ(*std::max_element(draw.begin(), draw.end()), 1);
+}
+
+TEST_F(ExpertTables, FrontiersShortRowsAreTheHostsFloor) {
+  const KernelTable table{"frontier", "", "", "h800-sxm", &read_frontier_moe};
+  const auto rows = read(table,
+                         "1,16,8,2048,768,2,0.12\n64,16,8,2048,768,2,0.15\n"
+                         "4096,16,8,2048,768,2,1.5\n4096,16,8,2048,768,2,\n",
+                         "num_tokens,num_experts_per_device,router_topk,hidden_dim,"
+                         "expert_hidden_dim,num_tensor_parallel_workers,"
+                         "time_stats.moe_grouped_gemm.median\n");
+  ASSERT_EQ(rows.size(), 3u);  // the last is about another kernel
+  EXPECT_TRUE(rows[0].implausible);
+  EXPECT_TRUE(rows[1].implausible);
+  EXPECT_FALSE(rows[2].implausible);
+  EXPECT_EQ(rows[2].experts.inter, 384);
+  EXPECT_EQ(rows[2].draws[0][0], 4096 * 8 / 16);
+}
+
+TEST_F(ExpertTables, PublishedRecordsLackWhatDidNotRun) {
+  const KernelTable table{"aic/aic_moe_generation_skew_b200_sxm", "", "", "b200-sxm",
+                          &read_aiconfigurator_skew};
+  const auto rows =
+      read(table, "- [64, 1024, 0.08784, null, 0.09224, 0.10127, 0.10532, 0.12151]\n",
+           "records:\n- id: aic_moe_generation_skew_b200_sxm\n"
+           "  columns: [moe_ep_size, num_tokens, uniform, power_law_0.6, power_law_0.8,"
+           " power_law_1.01, power_law_1.02, power_law_1.2]\n  values:\n  ");
+  ASSERT_EQ(rows.size(), 5u);
+  EXPECT_EQ(rows[0].distribution, "balanced");
+  EXPECT_EQ(rows[1].distribution, "power_law_0.8");
+  EXPECT_DOUBLE_EQ(rows[1].time_s, 0.09224e-3);
+  EXPECT_EQ(rows[1].source, "deepgemm-masked");
+}
+
+TEST_F(ExpertTables, DeepGemmsTwoGemmsAreOneLayer) {
+  const KernelTable table{"deepgemm/grouped", "", "", "h800-sxm", &read_deepgemm_grouped};
+  const auto rows = read(table,
+                         "  - {groups: 4, m_per_group: 8192, n: 4096, k: 7168, tflops: 1297}\n"
+                         "  - {groups: 4, m_per_group: 8192, n: 7168, k: 2048, tflops: 1099}\n",
+                         "records:\n- id: grouped\n  values:\n");
+  ASSERT_EQ(rows.size(), 1u);
+  // 2 4 8192 (4096 7168 / 1297e12 + 7168 2048 / 1099e12)
+  EXPECT_NEAR(rows[0].time_s, 65536.0 * (29360128 / 1297e12 + 14680064 / 1099e12), 1e-12);
+  EXPECT_THAT(rows[0].draws, ElementsAre(ElementsAre(8192, 8192, 8192, 8192)));
+}
+
 TEST(SyntheticRouting, BalancedRowsAreSpreadEvenly) {
   EXPECT_THAT(draw_rows({0, 3, 2, 4, 1, 0}), ElementsAre(ElementsAre(2, 2, 1, 1)));
   EXPECT_THAT(draw_rows({0, 4, 2, 4, 2, 0}), ElementsAre(ElementsAre(2, 2)));
