@@ -54,7 +54,10 @@ class CudaBackend : public Backend {
                "making a stream");
     if (vendor_.problem().empty()) device_.vendor = &vendor_;
   }
-  ~CudaBackend() override { cudaStreamDestroy(device_.stream); }
+  ~CudaBackend() override {
+    trial_.reset();
+    cudaStreamDestroy(device_.stream);
+  }
 
   std::string name() const override { return "cuda"; }
 
@@ -100,7 +103,79 @@ class CudaBackend : public Backend {
     return policy;
   }
 
+  // Beyond what is known beforehand, a case is tried once: memory may not suffice, the vendor's
+  // library may have no product of a shape, the driver no partition of so many multiprocessors.
   std::string unsupported(const KernelCase& what) const override {
+    const std::string reason = known_reason(what);
+    if (!reason.empty()) return reason;
+    trial_.reset();
+    try {
+      trial_ = std::make_unique<Trial>(*this, what);
+    } catch (const Error& error) {
+      cudaGetLastError();  // an error that the device survives is not told again
+      if (cudaDeviceSynchronize() != cudaSuccess) throw;
+      return error.what();
+    }
+    return "";
+  }
+
+  Timing time(const KernelCase& what, const TimingPolicy& policy) override {
+    trial_.reset();
+    Place place = place_of(what);
+    std::vector<std::unique_ptr<PreparedCase>> copies;
+    const std::int64_t before = place.device->allocated;
+    copies.push_back(prepare(what, *place.device));
+    const std::int64_t bytes = std::max<std::int64_t>(1, place.device->allocated - before);
+    const std::int64_t wanted =
+        std::clamp<std::int64_t>((policy.rotating_bytes + bytes - 1) / bytes, 1, kMostCopies);
+    while (static_cast<std::int64_t>(copies.size()) < wanted)
+      copies.push_back(prepare(what, *place.device));
+    return device_code::time_on_device(*place.device, copies, policy, what.launch == "graph");
+  }
+
+  CheckResult check(const KernelCase& what) override {
+    if (trial_ == nullptr || !(trial_->what == what)) trial_ = std::make_unique<Trial>(*this, what);
+    const CheckResult result = trial_->prepared->check();
+    trial_.reset();
+    return result;
+  }
+
+ private:
+  static constexpr std::int64_t kMostCopies = 256;
+
+  // The device of a case: the whole one, or a part with fewer multiprocessors of its own.
+  struct Place {
+    std::unique_ptr<SmPartition> partition;
+    std::unique_ptr<Device> device;
+  };
+  Place place_of(const KernelCase& what) const {
+    Place place;
+    place.device = std::make_unique<Device>(device_);
+    if (what.sms == 0) return place;
+    place.partition = std::make_unique<SmPartition>(what.sms);
+    place.device->sms = place.partition->sms();
+    place.device->stream = place.partition->stream();
+    return place;
+  }
+
+  static std::unique_ptr<PreparedCase> prepare(const KernelCase& what, Device& device) {
+    return device_code::is_transfer(what) ? device_code::prepare_transfer(what, device)
+                                          : device_code::prepare_case(what, device);
+  }
+
+  // A case that was prepared and launched once.
+  struct Trial {
+    Trial(const CudaBackend& backend, const KernelCase& tried)
+        : what(tried), place(backend.place_of(tried)), prepared(prepare(tried, *place.device)) {
+      prepared->launch();
+      device_code::finish(*place.device);
+    }
+    KernelCase what;
+    Place place;
+    std::unique_ptr<PreparedCase> prepared;
+  };
+
+  std::string known_reason(const KernelCase& what) const {
     if (device_code::is_transfer(what)) return device_code::transfer_unsupported(what);
     const std::string reason = device_code::case_unsupported(what);
     if (!reason.empty()) return reason;
@@ -114,57 +189,9 @@ class CudaBackend : public Backend {
     return "";
   }
 
-  Timing time(const KernelCase& what, const TimingPolicy& policy) override {
-    const Place place = place_of(what);
-    std::vector<std::unique_ptr<PreparedCase>> copies;
-    const std::int64_t before = place.device->allocated;
-    copies.push_back(prepare(what, *place.device));
-    const std::int64_t bytes = std::max<std::int64_t>(1, place.device->allocated - before);
-    const std::int64_t wanted =
-        std::clamp<std::int64_t>((policy.rotating_bytes + bytes - 1) / bytes, 1, kMostCopies);
-    while (static_cast<std::int64_t>(copies.size()) < wanted)
-      copies.push_back(prepare(what, *place.device));
-    const bool graph = what.launch == "graph";
-    return device_code::time_on_device(*place.device, copies, policy, graph);
-  }
-
-  CheckResult check(const KernelCase& what) override {
-    const Place place = place_of(what);
-    const auto prepared = prepare(what, *place.device);
-    prepared->launch();
-    device_code::finish(*place.device);
-    return prepared->check();
-  }
-
- private:
-  static constexpr std::int64_t kMostCopies = 256;
-
-  // The device of a case: the whole one, or one with fewer multiprocessors for as long as it lives.
-  struct Place {
-    std::unique_ptr<SmPartition> partition;
-    std::unique_ptr<Device> part;
-    Device* device = nullptr;
-  };
-  static std::unique_ptr<PreparedCase> prepare(const KernelCase& what, Device& device) {
-    return device_code::is_transfer(what) ? device_code::prepare_transfer(what, device)
-                                          : device_code::prepare_case(what, device);
-  }
-
-  Place place_of(const KernelCase& what) {
-    Place place;
-    place.device = &device_;
-    if (what.sms == 0) return place;
-    place.partition = std::make_unique<SmPartition>(what.sms);
-    place.part = std::make_unique<Device>();
-    place.part->sms = place.partition->sms();
-    place.part->stream = place.partition->stream();
-    place.part->vendor = device_.vendor;
-    place.device = place.part.get();
-    return place;
-  }
-
   Device device_;
   device_code::VendorBlas vendor_;
+  mutable std::unique_ptr<Trial> trial_;  // of the case that was last found to be supported
 };
 
 }  // namespace

@@ -89,11 +89,12 @@ void yield_as(State state) {
 #endif
 }
 
-// An error cannot be thrown through a fiber: it is noted, and the thread never resumes.
-[[noreturn]] void fail(const std::string& message) {
+// An error cannot be thrown through a fiber: it is noted, and the thread never resumes (so nothing
+// that owns memory may live here).
+[[noreturn]] void fail(const char* message) {
   if (machine->failure.empty())
-    machine->failure = message + " (block " + std::to_string(machine->block) + ", thread " +
-                       std::to_string(machine->thread) + ")";
+    machine->failure = std::string(message) + " (block " + std::to_string(machine->block) +
+                       ", thread " + std::to_string(machine->thread) + ")";
   for (;;) yield_as(State::kDone);
 }
 
