@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(
                     backward(mla("mla_prefill", "tokens", 70, 2, "head_dim", 192, "value_dim",
                                  128)),
                     decode(300, 6, 2, 64, 1), decode(70, 16, 1, 128, 2), decode(5, 2, 2, 128, 1),
-                    mla("mla_decode", "context", 150, 40, "kv_rank", 512, "rope_dim", 64),
+                    mla("mla_decode", "context", 260, 40, "kv_rank", 512, "rope_dim", 64),
                     mla("mla_decode", "context", 3, 2, "kv_rank", 512, "rope_dim", 64)),
     test_name);
 
