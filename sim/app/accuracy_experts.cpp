@@ -10,71 +10,17 @@
 #include <set>
 
 #include "models/calibration/expert_calibration.h"
-#include "models/costs/borrowed_constants.h"
 #include "models/costs/calibrated_costs.h"
 #include "sim/app/accuracy_experts_skew.h"
 #include "sim/app/device_choice.h"
+#include "sim/app/expert_subject.h"
 #include "sim/core/error.h"
 #include "sim/input/fitting/row_ids.h"
 
 namespace sim {
 namespace {
 
-constexpr std::size_t kMostRows = 400;       // of one kernel, fitted and others each
-constexpr std::size_t kMostLaunches = 10;    // whose tables of corrections are tried
-constexpr std::size_t kFewRows = 20;         // what "a few rows of its own" are
-constexpr std::size_t kFewestOfTarget = 60;  // rows to try them on
-
-using Rows = std::vector<const MeasuredKernel*>;
-
-// Errors of several kernels together.
-struct Pool {
-  std::vector<std::string> ids;
-  std::vector<double> errors;
-  void add(std::span<const CountedKernel> rows, std::span<const double> predicted) {
-    for (std::size_t i = 0; i < rows.size(); ++i) add(*rows[i].row, predicted[i]);
-  }
-  void add(const MeasuredKernel& row, double predicted) {
-    ids.push_back(row.id);
-    errors.push_back(predicted / row.time_s - 1);
-  }
-  void add(const Pool& other) {
-    ids.insert(ids.end(), other.ids.begin(), other.ids.end());
-    errors.insert(errors.end(), other.errors.begin(), other.errors.end());
-  }
-  ErrorSummary summary() const {
-    std::vector<PredictionError> list;
-    for (std::size_t i = 0; i < ids.size(); ++i) list.push_back({ids[i], errors[i]});
-    return summarise_errors(list);
-  }
-};
-
-Pool pool_of(std::span<const CountedKernel> rows, const DeviceRates& rates,
-             std::span<const double> values) {
-  Pool pool;
-  pool.add(rows, predict_experts(rows, rates, values));
-  return pool;
-}
-
-std::vector<CountedKernel> counted(const Rows& rows, std::size_t most) {
-  std::vector<CountedKernel> result;
-  const std::size_t step = (rows.size() + most - 1) / std::max<std::size_t>(most, 1);
-  for (std::size_t i = 0; i < rows.size(); i += std::max<std::size_t>(step, 1)) {
-    result.push_back(count_kernel(*rows[i]));
-  }
-  return result;
-}
-
-// One kernel with its rows, constants and rates.
-struct Subject {
-  const ExpertKernelSpec* spec = nullptr;
-  std::string device;
-  Rows rows;
-  std::int64_t implausible = 0;
-  KernelConstants constants;
-  std::vector<double> values;  // with the start as measured
-  DeviceRates rates;
-};
+constexpr std::size_t kMostLaunches = 10;  // whose tables of corrections are tried
 
 const KernelConstants* committed(const Device& device, const ExpertKernelSpec& spec) {
   for (const KernelConstants& each : device.kernels) {
@@ -87,7 +33,7 @@ const KernelConstants* committed(const Device& device, const ExpertKernelSpec& s
 }
 
 // What a specification put in place of fitted values is measured as it was: fitted anew alone.
-std::vector<double> values_as_measured(const Subject& subject,
+std::vector<double> values_as_measured(const ExpertSubject& subject,
                                        std::span<const CountedKernel> rows) {
   if (subject.spec->instead.empty()) return subject.constants.values;
   ExpertFitQuestion question;
@@ -104,8 +50,8 @@ using Choice = std::function<bool(const MeasuredKernel&)>;
 
 // Fits to the rows that pass `fitted`, from the committed values on, and tests on those of
 // `tested`.
-void refit(const Subject& subject, std::span<const CountedKernel> rows, const Choice& fitted,
-           const Choice& tested, Pool& pool) {
+void refit(const ExpertSubject& subject, std::span<const CountedKernel> rows, const Choice& fitted,
+           const Choice& tested, ErrorPool& pool) {
   std::vector<CountedKernel> seen, unseen;
   for (const CountedKernel& row : rows) {
     if (fitted(*row.row)) seen.push_back(row);
@@ -123,10 +69,10 @@ void refit(const Subject& subject, std::span<const CountedKernel> rows, const Ch
 }
 
 struct Splits {
-  Pool random, shapes, skew, any_skew;
+  ErrorPool random, shapes, skew, any_skew;
 };
 
-Splits split_errors(const Subject& subject, std::span<const CountedKernel> rows) {
+Splits split_errors(const ExpertSubject& subject, std::span<const CountedKernel> rows) {
   Splits splits;
   const auto lot = [](const MeasuredKernel& row) { return lot_of(row.id, "split"); };
   refit(
@@ -168,12 +114,12 @@ double corrected(const KernelConstants& constants, const MeasuredKernel& row,
 
 // Corrections from every other token count of a launch's balanced rows, tried on the others and on
 // the launch's power laws.
-void table_errors(const Subject& subject, Pool& balanced, Pool& skewed) {
-  std::map<std::string, Rows> launches;
+void table_errors(const ExpertSubject& subject, ErrorPool& balanced, ErrorPool& skewed) {
+  std::map<std::string, KernelRows> launches;
   for (const MeasuredKernel* row : subject.rows) {
     if (row->routing.tokens > 0) launches[launch_shape(*row)].push_back(row);
   }
-  std::vector<std::pair<double, const Rows*>> order;
+  std::vector<std::pair<double, const KernelRows*>> order;
   for (const auto& [name, rows] : launches) order.emplace_back(lot_of(name, "launch"), &rows);
   std::sort(order.begin(), order.end());
   if (order.size() > kMostLaunches) order.resize(kMostLaunches);
@@ -188,7 +134,7 @@ void table_errors(const Subject& subject, Pool& balanced, Pool& skewed) {
     for (const std::int64_t size : sizes) {
       if (number++ % 2 == 0 || number == sizes.size()) knots.insert(size);
     }
-    Rows known;
+    KernelRows known;
     for (const MeasuredKernel* row : *rows) {
       if (row->routing.exponent == 0 && knots.contains(row->routing.tokens)) known.push_back(row);
     }
@@ -207,8 +153,8 @@ void table_errors(const Subject& subject, Pool& balanced, Pool& skewed) {
   }
 }
 
-ExpertKernelAccuracy accuracy_of(Subject& subject, Splits& pools, Pool& others, Pool& table,
-                                 Pool& table_skew) {
+ExpertKernelAccuracy accuracy_of(ExpertSubject& subject, Splits& pools, ErrorPool& others,
+                                 ErrorPool& table, ErrorPool& table_skew) {
   ExpertKernelAccuracy result;
   result.device = subject.device;
   result.kernel = subject.spec->measured_as;
@@ -216,14 +162,14 @@ ExpertKernelAccuracy accuracy_of(Subject& subject, Splits& pools, Pool& others, 
   result.framework = subject.rows.front()->framework;
   result.rows = static_cast<std::int64_t>(subject.rows.size());
   result.implausible = subject.implausible;
-  Rows fitted, other;
+  KernelRows fitted, other;
   for (const MeasuredKernel* row : subject.rows) {
     (holds_id(subject.constants.fitted_to, row->id) ? fitted : other).push_back(row);
   }
-  const std::vector<CountedKernel> seen = counted(fitted, kMostRows);
-  const std::vector<CountedKernel> unseen = counted(other, kMostRows);
+  const std::vector<CountedKernel> seen = counted(fitted, kMostErrorRows);
+  const std::vector<CountedKernel> unseen = counted(other, kMostErrorRows);
   subject.values = values_as_measured(subject, seen);
-  const Pool unseen_pool = pool_of(unseen, subject.rates, subject.values);
+  const ErrorPool unseen_pool = pool_of(unseen, subject.rates, subject.values);
   result.fitted = pool_of(seen, subject.rates, subject.values).summary();
   result.other = unseen_pool.summary();
   others.add(unseen_pool);
@@ -248,7 +194,7 @@ ExpertKernelAccuracy accuracy_of(Subject& subject, Splits& pools, Pool& others, 
   pools.shapes.add(splits.shapes);
   pools.skew.add(splits.skew);
   pools.any_skew.add(splits.any_skew);
-  Pool balanced, skewed;
+  ErrorPool balanced, skewed;
   table_errors(subject, balanced, skewed);
   result.in_table = balanced.summary();
   result.in_table_skew = skewed.summary();
@@ -257,177 +203,30 @@ ExpertKernelAccuracy accuracy_of(Subject& subject, Splits& pools, Pool& others, 
   return result;
 }
 
-// Constants of one kernel over rows of another table; then with a few rows of its own.
-TransferAccuracy transfer(std::string kind, std::string from, std::string to,
-                          const std::vector<double>& values, const DeviceRates& rates,
-                          const Rows& target, Pool& before, Pool& after) {
-  TransferAccuracy result{std::move(kind), std::move(from), std::move(to), {}, {}};
-  const std::vector<CountedKernel> rows = counted(target, kMostRows);
-  const Pool first = pool_of(rows, rates, values);
-  result.before = first.summary();
-  before.add(first);
-  if (rows.size() < kFewestOfTarget) return result;
-  std::vector<std::pair<double, std::size_t>> lots;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    lots.emplace_back(lot_of(rows[i].row->id, "few"), i);
+}  // namespace
+
+ErrorPool pool_of(std::span<const CountedKernel> rows, const DeviceRates& rates,
+                  std::span<const double> values) {
+  ErrorPool pool;
+  pool.add(rows, predict_experts(rows, rates, values));
+  return pool;
+}
+
+std::vector<CountedKernel> counted(const KernelRows& rows, std::size_t most) {
+  std::vector<CountedKernel> result;
+  const std::size_t step = (rows.size() + most - 1) / std::max<std::size_t>(most, 1);
+  for (std::size_t i = 0; i < rows.size(); i += std::max<std::size_t>(step, 1)) {
+    result.push_back(count_kernel(*rows[i]));
   }
-  std::sort(lots.begin(), lots.end());
-  std::vector<CountedKernel> few, rest;
-  for (std::size_t i = 0; i < lots.size(); ++i) {
-    (i < kFewRows ? few : rest).push_back(rows[lots[i].second]);
-  }
-  ExpertFitQuestion question;
-  question.rows = few;
-  question.rates = rates;
-  question.values = values;
-  question.free = {"start", "compute_share", "memory_share"};
-  question.from_values = true;
-  question.starts = 1;
-  const Pool second = pool_of(rest, rates, fit_experts(question).values);
-  result.after = second.summary();
-  after.add(second);
   return result;
 }
-
-struct Pair {
-  const char* kind;
-  const char* from;  // "device kernel format"
-  const char* to;    // the same; or "table:NAME KERNEL"
-};
-// Same kernel, other framework; same kernel, another device by its data sheet (weight-only kernels
-// by SM count x clock).
-constexpr Pair kPairs[] = {
-    {"framework", "h100-sxm vllm-triton bf16", "h100-sxm sglang-triton bf16"},
-    {"framework", "h100-sxm sglang-triton bf16", "h100-sxm vllm-triton bf16"},
-    {"framework", "h100-sxm vllm-triton fp8_block", "h100-sxm sglang-triton fp8_block"},
-    {"framework", "h100-sxm sglang-triton fp8_block", "h100-sxm vllm-triton fp8_block"},
-    {"framework", "h100-sxm vllm-marlin int4_wo", "h100-sxm sglang-marlin int4_wo"},
-    {"framework", "h100-sxm vllm-marlin w4a16_mxfp4", "h100-sxm sglang-marlin w4a16_mxfp4"},
-    {"framework", "a100-sxm-80gb sglang-triton bf16", "a100-sxm-80gb vllm-triton bf16"},
-    {"framework", "a100-sxm-80gb vllm-triton bf16", "table:frontier-a100-mixtral vllm-triton"},
-    {"framework", "a100-sxm-80gb vllm-triton bf16", "table:frontier-a800-qwen3 vllm-triton"},
-    {"device", "h100-sxm sglang-triton bf16", "a100-sxm-80gb sglang-triton bf16"},
-    {"device", "a100-sxm-80gb sglang-triton bf16", "h100-sxm sglang-triton bf16"},
-    {"device", "h100-sxm vllm-triton bf16", "a100-sxm-80gb vllm-triton bf16"},
-    {"device", "h100-sxm sglang-marlin int4_wo", "a100-sxm-80gb sglang-marlin int4_wo"},
-    {"device", "h100-sxm vllm-marlin int4_wo", "b200-sxm vllm-marlin int4_wo"},
-    {"device", "h100-sxm vllm-marlin w4a16_mxfp4", "b200-sxm vllm-marlin w4a16_mxfp4"},
-    {"device", "h100-sxm deepgemm-masked fp8_block", "h800-sxm deepgemm-masked fp8_block"},
-    {"device", "h100-sxm deepgemm-contiguous fp8_block", "h800-sxm deepgemm-contiguous fp8_block"},
-    {"device", "h100-sxm deepgemm-masked fp8_block", "b200-sxm deepgemm-masked fp8_block"},
-    {"device", "h100-sxm deepgemm-contiguous fp8_block", "b200-sxm deepgemm-contiguous fp8_block"},
-    {"device", "h100-sxm vllm-triton bf16", "table:frontier-h800-phi-tiny vllm-triton"},
-    {"device", "h100-sxm vllm-triton bf16", "table:frontier-h800-qwen3 vllm-triton"},
-    {"device", "h100-sxm vllm-triton bf16", "table:frontier-h800-qwen3-next vllm-triton"},
-    {"library", "h800-sxm deepgemm-contiguous fp8_block",
-     "table:deepgemm/deepgemm_grouped_contiguous_2025_02 deepgemm-contiguous"},
-    {"library", "h800-sxm deepgemm-contiguous fp8_block",
-     "table:deepgemm/deepgemm_grouped_contiguous_2025_03 deepgemm-contiguous"},
-};
-
-// The values that another device takes: borrowed as a device file borrows them.
-std::vector<double> lent_values(const Subject& from, const Device& lender, const Device& taker) {
-  BorrowedKernels wish;
-  wish.from = lender.name;
-  wish.families = {KernelFamily::kExpertFfn};
-  wish.scale = weight_only(from.spec->format) ? BorrowScale::kSmClock : BorrowScale::kDataSheet;
-  wish.reason = "for the page of errors";
-  Device only = lender;
-  only.kernels = {from.constants};
-  only.kernels.front().values = from.values;
-  return borrow(wish, only, taker).front().values;
-}
-
-void add_transfers(const std::map<std::string, Subject>& subjects,
-                   const std::map<std::string, Device>& devices, const std::string& data_folder,
-                   ExpertAccuracy& result) {
-  Pool framework, device, after;
-  for (const Pair& pair : kPairs) {
-    const auto from = subjects.find(pair.from);
-    if (from == subjects.end()) continue;
-    std::string to = pair.to;
-    std::vector<MeasuredKernel> of_table;
-    Rows target;
-    std::string device_name;
-    if (to.starts_with("table:")) {
-      const std::string table = to.substr(6, to.find(' ') - 6);
-      of_table = read_kernels(table, data_folder);
-      for (const MeasuredKernel& row : of_table) {
-        if (!row.implausible) target.push_back(&row);
-      }
-      device_name = of_table.front().device;
-      to = table;
-    } else {
-      const auto found = subjects.find(to);
-      if (found == subjects.end()) continue;
-      target = found->second.rows;
-      device_name = found->second.device;
-    }
-    if (target.empty()) continue;
-    const Device& taker = devices.at(device_name);
-    std::vector<double> values = from->second.values;
-    if (taker.name != from->second.device) {
-      values = lent_values(from->second, devices.at(from->second.device), taker);
-    }
-    // InferSim and DeepGEMM time the two GEMMs alone, and not the host.
-    if (!target.front()->note.empty() && target.front()->draws.size() == 1) {
-      for (std::size_t p = 0; p < values.size(); ++p) {
-        const std::string_view key = kGroupedGemmForm.parameters[p].key;
-        if (key == "activation" || key == "remote") values[p] = 0;
-        if (key == "start" && !from->second.spec->instead.empty()) {
-          values[p] = from->second.constants.values[p];
-        }
-      }
-    }
-    const DeviceRates rates = rates_for(taker, from->second.spec->format.multiplied, taker.sms);
-    const bool same = std::string_view(pair.kind) == "framework";
-    result.transfers.push_back(transfer(pair.kind, pair.from, to, values, rates, target,
-                                        same ? framework : device, after));
-  }
-  result.framework = framework.summary();
-  result.device = device.summary();
-  result.device_after = after.summary();
-}
-
-// The same question asked of two frameworks.
-void add_frameworks(const std::map<std::string, Subject>& subjects, ExpertAccuracy& result) {
-  constexpr std::array<std::array<const char*, 3>, 4> kSame = {
-      {{"h100-sxm bf16: vLLM, SGLang (Triton)", "h100-sxm vllm-triton bf16",
-        "h100-sxm sglang-triton bf16"},
-       {"h100-sxm fp8_block: vLLM, SGLang (Triton)", "h100-sxm vllm-triton fp8_block",
-        "h100-sxm sglang-triton fp8_block"},
-       {"h100-sxm int4_wo: vLLM, SGLang (Marlin)", "h100-sxm vllm-marlin int4_wo",
-        "h100-sxm sglang-marlin int4_wo"},
-       {"a100-sxm-80gb bf16: vLLM, SGLang (Triton)", "a100-sxm-80gb vllm-triton bf16",
-        "a100-sxm-80gb sglang-triton bf16"}}};
-  const auto question = [](const MeasuredKernel& row) {
-    return fmt::format("{} {} {} {} {} {} {}", row.experts.hidden, row.experts.inter,
-                       row.routing.top_k, row.routing.experts, row.routing.ranks,
-                       row.routing.tokens, row.distribution);
-  };
-  for (const auto& [what, one, other] : kSame) {
-    const auto a = subjects.find(one);
-    const auto b = subjects.find(other);
-    if (a == subjects.end() || b == subjects.end()) continue;
-    std::map<std::string, double> times;
-    for (const MeasuredKernel* row : a->second.rows) times[question(*row)] = row->time_s;
-    Pool pool;
-    for (const MeasuredKernel* row : b->second.rows) {
-      const auto found = times.find(question(*row));
-      if (found != times.end()) pool.add(*row, found->second);
-    }
-    result.frameworks.push_back({what, pool.summary()});
-  }
-}
-
-}  // namespace
 
 ExpertAccuracy measure_expert_accuracy(const Catalog& catalog, const std::string& data_folder,
                                        const std::string& only) {
   ExpertAccuracy result;
   Splits pools;
-  Pool others, table, table_skew;
-  std::map<std::string, Subject> subjects;
+  ErrorPool others, table, table_skew;
+  std::map<std::string, ExpertSubject> subjects;
   std::map<std::string, Device> devices;
   std::vector<std::unique_ptr<ExpertSpec>> specs;
   std::vector<std::unique_ptr<std::vector<MeasuredKernel>>> tables;
@@ -449,7 +248,7 @@ ExpertAccuracy measure_expert_accuracy(const Catalog& catalog, const std::string
     const Device& device = devices.at(spec.device);
     for (const ExpertKernelSpec& kernel : spec.kernels) {
       if (wanted(kernel).find(only) == std::string::npos) continue;
-      Subject subject;
+      ExpertSubject subject;
       subject.spec = &kernel;
       subject.device = spec.device;
       subject.rows = rows_about(kernel, *tables.back());
