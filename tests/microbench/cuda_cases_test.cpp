@@ -7,6 +7,10 @@
 #include "tests/microbench/emulated.h"
 
 namespace sim {
+
+// ctest names a test by its parameter.
+void PrintTo(const KernelCase& what, std::ostream* out) { *out << id_text(what); }
+
 namespace {
 
 using device_code::Device;
@@ -59,13 +63,6 @@ TEST_P(CudaCase, IsRightInEveryOrderOfThreads) {
   }
 }
 
-std::string test_name(const testing::TestParamInfo<KernelCase>& info) {
-  std::string name = std::to_string(info.index) + "_" + id_text(info.param);
-  for (char& letter : name)
-    if (std::isalnum(static_cast<unsigned char>(letter)) == 0) letter = '_';
-  return name;
-}
-
 const KernelCase kGemm = make("gemm", {{"m", 19}, {"n", 136}, {"k", 72}});
 const KernelCase kLargeGemm = make("gemm", {{"m", 133}, {"n", 24}, {"k", 200}});
 const KernelCase kGrouped = make("grouped_gemm", {{"n", 72}, {"k", 136}}, {5, 0, 40, 33, 0});
@@ -78,14 +75,12 @@ INSTANTIATE_TEST_SUITE_P(Matrix, CudaCase,
                          testing::Values(kGemm, kLargeGemm, pass(kGemm, "dgrad"),
                                          pass(kGemm, "wgrad"), kGrouped, pass(kGrouped, "dgrad"),
                                          pass(kGrouped, "wgrad"), kPadded, kGroupedFp8,
-                                         fp8(make("gemm", {{"m", 3}, {"n", 16}, {"k", 272}}))),
-                         test_name);
+                                         fp8(make("gemm", {{"m", 3}, {"n", 16}, {"k", 272}}))));
 INSTANTIATE_TEST_SUITE_P(Memory, CudaCase,
                          testing::Values(option(kMemory, "what", "read"),
                                          option(kMemory, "what", "write"),
                                          option(kMemory, "what", "copy"),
-                                         option(kMemory, "what", "triad")),
-                         test_name);
+                                         option(kMemory, "what", "triad")));
 
 KernelCase sigmoid(KernelCase what) { return option(std::move(what), "gate", "sigmoid"); }
 KernelCase backward(KernelCase what) { return pass(std::move(what), "backward"); }
@@ -105,16 +100,14 @@ INSTANTIATE_TEST_SUITE_P(
                     make("top_k", {{"tokens", 5}, {"experts", 300}, {"top_k", 8}}),
                     make("top_k", {{"tokens", 5}, {"experts", 6}, {"top_k", 6}}), kPermute,
                     option(kPermute, "quantise", "fp8"), kLongPermute, backward(kPermute),
-                    kUnpermute, backward(kUnpermute)),
-    test_name);
+                    kUnpermute, backward(kUnpermute)));
 
 const KernelCase kActivation = make("activation", {{"rows", 13}, {"inter", 264}});
 const KernelCase kNorm = make("norm", {{"rows", 11}, {"hidden", 2056}});
 INSTANTIATE_TEST_SUITE_P(Rows, CudaCase,
                          testing::Values(kActivation, backward(kActivation), kNorm, backward(kNorm),
                                          make("norm", {{"rows", 2}, {"hidden", 8}}),
-                                         make("quantise", {{"rows", 9}, {"hidden", 392}})),
-                         test_name);
+                                         make("quantise", {{"rows", 9}, {"hidden", 392}})));
 
 const KernelCase kFfn = make(
     "expert_ffn", {{"hidden", 48}, {"inter", 32}, {"top_k", 2}, {"experts", 4}, {"tokens", 20}},
@@ -122,8 +115,7 @@ const KernelCase kFfn = make(
 const KernelCase kLayer =
     make("moe_layer", {{"tokens", 12}, {"hidden", 48}, {"inter", 16}, {"experts", 8}, {"top_k", 2}},
          {12, 0, 1, 2, 0, 3, 6, 0});
-INSTANTIATE_TEST_SUITE_P(Layer, CudaCase, testing::Values(kFfn, fp8(kFfn), backward(kFfn), kLayer),
-                         test_name);
+INSTANTIATE_TEST_SUITE_P(Layer, CudaCase, testing::Values(kFfn, fp8(kFfn), backward(kFfn), kLayer));
 
 KernelCase prefill(std::int64_t tokens, std::int64_t heads, std::int64_t kv_heads, std::int64_t dim,
                    std::int64_t sequences) {
@@ -159,8 +151,7 @@ INSTANTIATE_TEST_SUITE_P(
                                  128)),
                     decode(300, 6, 2, 64, 1), decode(70, 16, 1, 128, 2), decode(5, 2, 2, 128, 1),
                     mla("mla_decode", "context", 260, 40, "kv_rank", 512, "rope_dim", 64),
-                    mla("mla_decode", "context", 3, 2, "kv_rank", 512, "rope_dim", 64)),
-    test_name);
+                    mla("mla_decode", "context", 3, 2, "kv_rank", 512, "rope_dim", 64)));
 
 TEST(CudaCases, WhatHasNoKernelSaysWhy) {
   const auto reason = [](KernelCase what) { return device_code::case_unsupported(what); };
