@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <list>
 #include <map>
 
@@ -107,7 +108,8 @@ class Fit {
     return form_.time(call_of(*point.kind, point.subject), rates, values).time;
   }
 
-  std::vector<double> run(const std::vector<const Point*>& points) const {
+  // `loss`, where it is asked for: of the best values, before they are rounded.
+  std::vector<double> run(const std::vector<const Point*>& points, double* loss = nullptr) const {
     std::vector<FittedValue> moved;
     for (const std::size_t i : free_) {
       const FormParameter& parameter = form_.parameters[i];
@@ -131,6 +133,7 @@ class Fit {
     for (std::size_t i = 0; i < free_.size(); ++i) {
       values[free_[i]] = rounded_value(minimum.values[i]);
     }
+    if (loss != nullptr) *loss = minimum.loss;
     return values;
   }
 
@@ -165,6 +168,39 @@ const KernelConstants* nearest_of(const Device* sheet, const Group& group) {
                           call_of(*group.kind, group.points.front()->subject));
 }
 
+// Tile sizes are whole numbers that the minimiser does not move: the pair that fits best, of those
+// that kernels have. One and one: a kernel that pads nothing, as on a CPU.
+std::vector<double> best_tiles(const Device& device, const CostForm& form,
+                               std::vector<double> values, const std::vector<std::size_t>& free,
+                               const std::vector<const Point*>& points) {
+  int least = -1;
+  int most = -1;
+  for (std::size_t i = 0; i < form.parameters.size(); ++i) {
+    if (form.parameters[i].key == "tile_least") least = static_cast<int>(i);
+    if (form.parameters[i].key == "tile_most") most = static_cast<int>(i);
+  }
+  if (least < 0 || most < 0) return values;
+  static constexpr std::pair<double, double> kTiles[] = {{1, 1},   {8, 8},    {8, 64},
+                                                         {16, 64}, {16, 128}, {64, 128}};
+  const auto allowed = [&](int i, double value) {
+    const FormParameter& parameter = form.parameters[static_cast<std::size_t>(i)];
+    return value >= parameter.least && value <= parameter.most;
+  };
+  double best = std::numeric_limits<double>::infinity();
+  std::vector<double> result = values;
+  for (const auto& [low, high] : kTiles) {
+    if (!allowed(least, low) || !allowed(most, high)) continue;
+    values[static_cast<std::size_t>(least)] = low;
+    values[static_cast<std::size_t>(most)] = high;
+    double loss = 0;
+    const std::vector<double> tried = Fit(device, form, values, free).run(points, &loss);
+    if (loss >= best) continue;
+    best = loss;
+    result = tried;
+  }
+  return result;
+}
+
 MachineKernel fit_group(const Group& group, const Device& device, const Device* sheet,
                         const std::string& provenance) {
   const CostForm& form = *form_of(group.kind->family);
@@ -176,7 +212,10 @@ MachineKernel fit_group(const Group& group, const Device& device, const Device* 
     free.push_back(i);
     result.moved.emplace_back(form.parameters[i].key);
   }
-  const Fit fit(device, form, first_values(form, nearest_of(sheet, group), few), free);
+  const Fit fit(device, form,
+                best_tiles(device, form, first_values(form, nearest_of(sheet, group), few), free,
+                           group.points),
+                free);
   KernelConstants& constants = result.constants;
   constants.family = group.kind->family;
   constants.source = group.source;
