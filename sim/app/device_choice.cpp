@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <optional>
+#include <set>
+#include <tuple>
 
 #include "models/costs/constants_file.h"
 #include "models/device_reader.h"
@@ -55,6 +59,13 @@ std::string catalog_device(const Catalog& catalog, const std::string& name, cons
   throw Error(place, fmt::format("there is no device type '{}'", name), suggest(name, names));
 }
 
+// How unlike two data sheets are: the ratios of bf16 peak and of memory bandwidth, as logarithms.
+double distance(const Device& a, const Device& b) {
+  const auto apart = [](double x, double y) { return std::abs(std::log(x / y)); };
+  return apart(peak_rate(a, DType::kBf16).count(), peak_rate(b, DType::kBf16).count()) +
+         apart(a.memory_bandwidth.count(), b.memory_bandwidth.count());
+}
+
 }  // namespace
 
 Device load_device(const Catalog& catalog, const std::string& name) {
@@ -71,6 +82,50 @@ Device load_device(const Catalog& catalog, const std::string& name) {
     loaded.device.kernels.push_back(std::move(kernel));
   }
   return std::move(loaded.device);
+}
+
+void lend_from_nearest(const Catalog& catalog, Device& device) {
+  std::vector<Device> others;
+  for (const CatalogEntry& entry : catalog.devices()) {
+    if (entry.name == device.name) continue;
+    Device other = load_own(catalog, entry.path).device;
+    if (!other.kernels.empty()) others.push_back(std::move(other));
+  }
+  std::stable_sort(others.begin(), others.end(), [&](const Device& a, const Device& b) {
+    return distance(a, device) < distance(b, device);
+  });
+  using Named = std::tuple<KernelFamily, std::string, std::string_view>;
+  const auto named = [](const KernelConstants& kernel) {
+    return Named{kernel.family, kernel.source, to_text(kernel.format)};
+  };
+  std::set<Named> known;
+  for (const KernelConstants& kernel : device.kernels) known.insert(named(kernel));
+  std::vector<KernelConstants> lent;
+  for (const Device& other : others) {
+    std::set<Named> here;
+    for (const KernelConstants& kernel : other.kernels) {
+      // Streaming kernels have no names that people ask for; a format that the device multiplies
+      // in another one is another kernel.
+      if (kernel.family == KernelFamily::kStreaming || kernel.family == KernelFamily::kCopy ||
+          known.contains(named(kernel)) || here.contains(named(kernel)) ||
+          !device.peak.contains(kernel.format.multiplied)) {
+        continue;
+      }
+      here.insert(named(kernel));
+      const bool by_clock = weight_only(kernel.format) && device.clock_hz > 0 && other.clock_hz > 0;
+      const BorrowedKernels wish{
+          .from = other.name,
+          .families = {kernel.family},
+          .sources = {kernel.source},
+          .formats = {kernel.format},
+          .scale = by_clock ? BorrowScale::kSmClock : BorrowScale::kReachable,
+          .reason = "the nearest device with constants of this kernel",
+          .place = {}};
+      for (KernelConstants& each : borrow(wish, other, device)) lent.push_back(std::move(each));
+    }
+    known.merge(here);
+  }
+  for (KernelConstants& kernel : lent) device.kernels.push_back(std::move(kernel));
 }
 
 }  // namespace sim

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "models/device_reader.h"
+#include "sim/app/device_choice.h"
 #include "sim/app/kernel_request.h"
 #include "sim/core/error.h"
 #include "sim/input/quantity.h"
@@ -224,6 +225,7 @@ const Device* Batch::device_of(std::string_view typed, std::string_view clock) {
   int column = columns_.device;
   try {
     auto device = std::make_unique<Device>(find_device(catalog_, name));
+    lend_from_nearest(catalog_, *device);
     column = columns_.clock;
     if (!clock.empty()) {
       std::string message;

@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 
+#include "models/calibration/table_names.h"
 #include "sim/app/device_choice.h"
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
@@ -110,7 +111,8 @@ KernelFormat find_format(const std::string& typed) {
 std::optional<std::string> find_source(const Device& device, const KernelKind& kind,
                                        const KernelFormat& format, const std::string& typed) {
   if (typed.empty() || typed == "default") return std::nullopt;
-  const std::string name = plain_source(typed);
+  const std::string_view of_table = kernel_of_table_name(typed);
+  const std::string name = plain_source(of_table.empty() ? std::string_view(typed) : of_table);
   bool any = false;
   for (const bool whole : {true, false}) {
     const KernelConstants* found = nullptr;

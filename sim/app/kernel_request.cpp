@@ -6,6 +6,7 @@
 #include <map>
 
 #include "models/device_reader.h"
+#include "sim/app/device_choice.h"
 #include "sim/core/error.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
@@ -186,6 +187,7 @@ void answer_request(const KernelRequest& request, const Catalog& catalog, Kernel
                 suggest(request.kernel, kernel_kind_names()));
   }
   reply.device = find_device(catalog, request.device);
+  lend_from_nearest(catalog, reply.device);
   Reading(request, *reply.kind, reply).read();
 }
 

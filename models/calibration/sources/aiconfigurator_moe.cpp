@@ -1,50 +1,11 @@
 // The fused MoE kernels of vLLM and SGLang (aiconfigurator, moe_perf).
 #include "models/calibration/sources/aiconfigurator_moe.h"
 
-#include <algorithm>
-#include <array>
-
 #include "models/calibration/sources/expert_readers.h"
+#include "models/calibration/table_names.h"
 
 namespace sim {
 namespace {
-
-// The collectors name the class of the framework; what runs is a kernel library. Kernels of one
-// library in two frameworks keep two names: the wrapping differs.
-struct Named {
-  std::string_view in_table;
-  std::string_view ours;
-};
-constexpr std::array kSources = {
-    Named{"sglang_fused_moe_triton", "sglang-triton"},
-    Named{"sglang_marlin_moe", "sglang-marlin"},
-    Named{"sglang_marlin_moe_situ_as_silu", "sglang-marlin"},
-    Named{"sglang_flashinfer_cutlass_moe", "sglang-cutlass"},
-    Named{"vllm_fused_moe", "vllm-triton"},
-    Named{"vllm_unquantizedfusedmoe_triton_tritonexperts", "vllm-triton"},
-    Named{"vllm_fp8moe_triton_tritonexperts", "vllm-triton"},
-    Named{"vllm_gptossmxfp4moe_triton_oaitritonmxfp4expertsmonolithic", "vllm-triton-kernels"},
-    Named{"vllm_fp8moe_flashinfer_cutlass_flashinferexperts", "vllm-cutlass"},
-    Named{"vllm_modeloptfp8moe_flashinfer_cutlass_flashinferexperts", "vllm-cutlass"},
-    Named{"vllm_unquantizedfusedmoe_flashinfer_cutlass_flashinferexperts", "vllm-cutlass"},
-    Named{"vllm_compressedtensorsw4a4nvfp4moe_flashinfer_cutlass_flashinferexperts",
-          "vllm-cutlass"},
-    Named{"vllm_compressedtensorswna16marlinmoe_marlin_marlinexperts", "vllm-marlin"},
-    Named{"vllm_compressedtensorsw4a4mxfp4moe_marlin_marlinexperts", "vllm-marlin"},
-    Named{"vllm_compressedtensorsw4a4mxfp4moe_marlin_marlinexperts_situ_as_silu", "vllm-marlin"},
-    Named{"vllm_fp8moe_flashinfer_trtllm_trtllmfp8expertsmonolithic", "vllm-trtllm-gen"},
-    Named{"vllm_fp8moe_flashinfer_trtllm_trtllmfp8expertsmodular", "vllm-trtllm-gen-modular"},
-    Named{"vllm_modeloptfp8moe_flashinfer_trtllm_trtllmfp8expertsmonolithic", "vllm-trtllm-gen"},
-    Named{"vllm_unquantizedfusedmoe_flashinfer_trtllm_trtllmbf16experts", "vllm-trtllm-gen"},
-    Named{"vllm_compressedtensorsw4a4nvfp4moe_flashinfer_trtllm_trtllmnvfp4expertsmonolithic",
-          "vllm-trtllm-gen"},
-    Named{"vllm_compressedtensorsw4a4nvfp4moe_flashinfer_trtllm_trtllmnvfp4expertsmodular",
-          "vllm-trtllm-gen-modular"},
-    Named{"vllm_gptossmxfp4moe_flashinfer_trtllm_mxfp4_bf16_trtllmmxfp4expertsmonolithic",
-          "vllm-trtllm-gen"},
-    Named{"vllm_mxfp4moe_flashinfer_trtllm_mxfp4_mxfp8_trtllmmxfp4expertsmodular",
-          "vllm-trtllm-gen-modular"},
-};
 
 // DeepSeek-V3's shape in formats whose kernels run the model's own gate: at one rank times are
 // those of about 4 + 4 tokens experts, not of 8 tokens; on 64 ranks balanced rows take 14 times
@@ -65,14 +26,12 @@ void read_aiconfigurator_moe(const KernelTable& table, const std::string& path,
   const MoeColumns columns(file);
   for (std::int64_t number = 1; file.next(); ++number) {
     MeasuredKernel row = moe_row(table, file, columns, number);
-    const auto named = std::find_if(kSources.begin(), kSources.end(), [&](const Named& each) {
-      return each.in_table == file.text(columns.source);
-    });
-    if (named == kSources.end()) {
-      file.fail(columns.source, "'" + std::string(file.text(columns.source)) +
-                                    "' is not a kernel that this reader knows");
+    const std::string in_table(file.text(columns.source));
+    const std::string_view ours = kernel_of_table_name(in_table);
+    if (ours.empty()) {
+      file.fail(columns.source, "'" + in_table + "' is not a kernel that this reader knows");
     }
-    row.source = named->ours;
+    row.source = ours;
     const bool sglang = row.source.starts_with("sglang");
     if (row.routing.ranks > 1 && sglang) {
       mark(row, "choices of other ranks were sent to expert 0 and computed");
