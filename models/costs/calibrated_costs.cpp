@@ -15,7 +15,7 @@ bool format_matters(KernelFamily family) {
 
 bool fits(const KernelConstants& each, const KernelWish& wish, const Device& device,
           DType multiplied_here) {
-  if (each.family != wish.family) return false;
+  if (each.family != wish.family || (each.only_by_name && wish.source == nullptr)) return false;
   if (wish.source != nullptr && !each.called(*wish.source)) return false;
   if (format_matters(wish.family)) {
     if (each.format.stored != wish.format.stored) return false;

@@ -30,6 +30,7 @@ struct KernelConstants {
   std::vector<std::pair<double, double>> range;  // of the form's extents: least and most fitted
   std::vector<Correction> corrections;           // sorted by shape
   std::vector<std::string> covers;  // operators that the kernel's time holds already ("activation")
+  bool only_by_name = false;        // answers only who asks for its source
   CostLabel label = CostLabel::kAssumed;
   std::string provenance;              // of the numbers, with the error of the fit
   std::vector<std::string> fitted_to;  // compact ids (sim/input/fitting/row_ids.h)

@@ -121,7 +121,10 @@ void lend_from_nearest(const Catalog& catalog, Device& device) {
           .scale = by_clock ? BorrowScale::kSmClock : BorrowScale::kReachable,
           .reason = "the nearest device with constants of this kernel",
           .place = {}};
-      for (KernelConstants& each : borrow(wish, other, device)) lent.push_back(std::move(each));
+      for (KernelConstants& each : borrow(wish, other, device)) {
+        each.only_by_name = true;
+        lent.push_back(std::move(each));
+      }
     }
     known.merge(here);
   }
