@@ -38,8 +38,10 @@ std::unique_ptr<Backend> make_backend(const Arguments& arguments) {
 #ifdef MOE_HAVE_CUDA
   return make_cuda_backend();
 #else
-  throw sim::Error("this microbench was built without CUDA: CMake found no CUDA toolkit",
-                   "install one, configure again and build; or use --backend cpu");
+  throw sim::Error(
+      "this microbench was built without CUDA: CMake found no CUDA toolkit, or was told "
+      "MOE_CUDA=OFF",
+      "install one, configure again and build; or use --backend cpu");
 #endif
 }
 

@@ -101,6 +101,31 @@ TEST_F(Cost, EveryDeviceOfTheCatalogAnswers) {
   EXPECT_GE(devices, 18);
 }
 
+// The kernel_source column of the public tables, and kernels that only another device was measured
+// with: those of the nearest, labelled so, and never what answers without being named.
+TEST_F(Cost, SourcesByTheNamesOfTablesAndFromOtherDevices) {
+  const std::vector<std::string> question = {"--kernel", "expert_ffn",  "--set", "hidden=4096",
+                                             "--set",    "inter=1536",  "--set", "topk=8",
+                                             "--set",    "experts=128", "--set", "tokens=512"};
+  const auto of = [&](const std::string& device, const std::string& source,
+                      const std::string& dtype) {
+    std::vector<std::string> arguments = question;
+    arguments.insert(arguments.end(),
+                     {"--device", device, "--set", "dtype=" + dtype, "--set", "source=" + source});
+    return ask(arguments);
+  };
+  const auto table = of("h100_sxm", "sglang_fused_moe_triton", "bfloat16");
+  EXPECT_EQ(table, of("h100-sxm", "sglang-triton", "bf16"));
+  EXPECT_EQ(table["label"], "fitted");
+  const auto lent = of("b200-sxm", "sglang_fused_moe_triton", "bfloat16");
+  EXPECT_EQ(lent["label"], "assumed");
+  EXPECT_LT(lent["time_s"], table["time_s"]);
+  EXPECT_NE(lent["from"].get<std::string>().find("as h100-sxm"), std::string::npos) << lent["from"];
+  std::vector<std::string> unnamed = question;
+  unnamed.insert(unnamed.end(), {"--device", "tpu-v3", "--set", "dtype=bf16"});
+  EXPECT_EQ(ask(unnamed)["label"], "roofline");
+}
+
 TEST_F(Cost, EveryMistakeOfAQuestion) {
   EXPECT_EQ(refused({"cost", "--device", "toy.yaml", "--kernel", "gemm", "--set", "m=0", "--set",
                      "n=4", "--set", "q=3", "--set", "sms=101", "--set", "dtype=bf17"}),

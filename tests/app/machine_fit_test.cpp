@@ -101,5 +101,27 @@ TEST_F(MachineFit, ASourceThatNoDeviceHasIsRefused) {
       << roofline.out;
 }
 
+// A fused expert call that was measured with its permutation and weighted sum: on one rank, where
+// no exchange stands between, the step does not run them again.
+TEST_F(MachineFit, AStepDoesNotRepeatWhatAFusedCallHolds) {
+  folder_.write("scenario.yaml",
+                "model: qwen3-30b-a3b\ncluster: {use: single-device, device: h100-sxm}\n"
+                "workload: {kind: layer, parts: moe, tokens_per_gpu: 64, context: 100}\n"
+                "routing: {synthetic: {uniform: true}}\n");
+  const auto kernels = [&](const std::string& use) {
+    const CommandResult run = simulate(
+        folder_, {"run", "scenario.yaml", "--results", use + ".db", "--set", "kernels.use=" + use});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return simulate(folder_,
+                    {"query", use + ".db",
+                     "SELECT count(*) FROM costs WHERE kernel IN ('permute_quantise', "
+                     "'weighted_sum') UNION ALL SELECT count(*) FROM costs WHERE kernel='experts'",
+                     "--csv"})
+        .out;
+  };
+  EXPECT_NE(kernels("calibrated").find("\n0\n1\n"), std::string::npos) << kernels("calibrated");
+  EXPECT_NE(kernels("roofline").find("\n2\n1\n"), std::string::npos) << kernels("roofline");
+}
+
 }  // namespace
 }  // namespace sim::testing

@@ -254,5 +254,21 @@ TEST(TaskGraph, TwoSimulationsInOneProcessDoNotSeeEachOther) {
   EXPECT_EQ(to_ps(two.log.tasks[0].end), 20);
 }
 
+// A calibrated start-up was measured with the gap before it: only what is left of it is waited for.
+TEST(TaskGraph, AKernelsOwnStartUpHoldsItsShareOfTheGap) {
+  World world(1, Duration(100));
+  for (const std::int64_t inside : {0, 60, 500}) {
+    TaskSpec spec;
+    spec.stream = world.compute[0];
+    spec.duration = Duration(1000);
+    spec.shares[0] = {kWork, Duration(1000)};
+    spec.gap_inside = Duration(inside);
+    world.graph.add_task(spec, {});
+  }
+  world.loop.run();
+  // The first has none before it; then 40 + 1000, then 1000.
+  EXPECT_EQ(world.loop.now(), Time(Duration(1000 + 1040 + 1000)));
+}
+
 }  // namespace
 }  // namespace sim
