@@ -109,7 +109,6 @@ std::vector<KernelConstants> borrow(const BorrowedKernels& wish, const Device& f
     kernel.label = CostLabel::kAssumed;
     kernel.provenance = fmt::format("as {} ({}; {}); there: {} {}", from.name, wish.reason,
                                     how(wish.scale), to_text(lent.label), lent.provenance);
-    kernel.fitted_to.clear();
     result.push_back(std::move(kernel));
   }
   if (result.empty()) {
@@ -147,7 +146,6 @@ std::vector<KernelConstants> stand_ins(const Device& device) {
       kernel.label = CostLabel::kAssumed;
       kernel.provenance = fmt::format("{} kernel taken for {}: {} {}", rule.taken, rule.wanted,
                                       to_text(lent.label), lent.provenance);
-      kernel.fitted_to.clear();
       added.push_back(std::move(kernel));
     }
     result.insert(result.end(), added.begin(), added.end());

@@ -1,5 +1,6 @@
 // Constants of kernels that nobody measured on a device: those of another device, and those of a
-// near format. Always labelled `assumed`, with the words of whom they are from.
+// near format. Always labelled `assumed`, with the words of whom they are from and the rows that
+// these were fitted to.
 //
 // Constants are shares of the data sheet, so on another device they are taken as they are
 // (`data-sheet`); or with the compute share times the ratio of what large GEMMs reach of the two

@@ -42,7 +42,7 @@ inline std::vector<Fp8> random_fp8(std::size_t count, std::mt19937& random) {
 template <typename T>
 std::vector<T> poisoned(std::size_t count) {
   std::vector<T> values(count);
-  std::memset(static_cast<void*>(values.data()), 0xff, count * sizeof(T));
+  if (count > 0) std::memset(static_cast<void*>(values.data()), 0xff, count * sizeof(T));
   return values;
 }
 

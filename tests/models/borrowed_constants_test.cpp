@@ -50,7 +50,7 @@ TEST(BorrowedConstants, SharesOfTheDataSheetAndWhoseTheyAre) {
   EXPECT_EQ(lent[0].label, CostLabel::kAssumed);
   EXPECT_EQ(lent[0].provenance,
             "as from (alike; the same shares of the data sheet); there: fitted rows of a table");
-  EXPECT_TRUE(lent[0].fitted_to.empty());
+  EXPECT_EQ(lent[0].fitted_to, std::vector<std::string>{"table#1-3"});  // still fitted to them
   EXPECT_NEAR(seconds(from, from.kernels[0], 1'000'000), 2e-6 + 2e-6, 1e-12);
   EXPECT_NEAR(seconds(to, lent[0], 1'000'000), 2e-6 + 0.5e-6, 1e-12);
 }
