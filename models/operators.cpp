@@ -257,6 +257,17 @@ std::vector<std::string> kernel_family_names() {
   return names;
 }
 
+std::span<const std::string_view> operator_names() {
+  static constexpr auto kNames = std::to_array<std::string_view>(
+      {"embedding",         "residual_norm",      "norm",           "top_k",
+       "permute_quantise",  "weighted_sum",       "quantise",       "dense_activation",
+       "shared_activation", "sampling",           "rope_kv_write",  "output_gate",
+       "q_a_norm",          "kv_norm_rope_write", "index_top_k",    "conv",
+       "gated_norm",        "inner_norms",        "attention_core", "index_scores",
+       "gated_delta",       "selective_scan"});
+  return kNames;
+}
+
 std::vector<Operator> block_operators(const MoeModel& model, int layer, int block, BlockPart part,
                                       const TokenBatch& batch, int tp,
                                       std::span<const std::string> covered) {

@@ -122,6 +122,9 @@ enum class BlockPart {
   kAfterCombine,    // weighted sum of the returned rows, residual
 };
 
+// The names that operators of the families kStreaming and kOther have, over all models.
+std::span<const std::string_view> operator_names();
+
 // Kernels of one part of one block on one rank. `tp`: tensor-parallel width of attention, dense and
 // shared FFN (heads and inter are split, rounded up; key-value heads are copied when fewer than
 // tp). A part that runs nothing (an encoder's blocks in decode, zero tokens) is empty. REQUIRES: tp

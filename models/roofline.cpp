@@ -8,7 +8,6 @@ namespace sim {
 
 namespace {
 
-constexpr std::int64_t kTileRows = 64;  // assumed; see the header
 constexpr std::string_view kSource = "roofline of the device's data sheet";
 
 double flops_per_second(const Device& device, DType dtype, int sms) {
@@ -53,12 +52,10 @@ KernelCost Roofline::cost(const Operator& op, const Device& device, int sms) con
 
 KernelCost Roofline::cost(const ExpertFfn& ffn, const Device& device, int sms) const {
   std::int64_t rows = 0;
-  std::int64_t padded = 0;
   std::int64_t touched = 0;
   for (const std::int64_t r : ffn.rows) {
     SIM_CHECK(r >= 0, "an expert receives no fewer than no rows");
     rows += r;
-    padded += (r + kTileRows - 1) / kTileRows * kTileRows;
     touched += r > 0 ? 1 : 0;
   }
   const double hidden = static_cast<double>(ffn.hidden);
@@ -71,10 +68,10 @@ KernelCost Roofline::cost(const ExpertFfn& ffn, const Device& device, int sms) c
   const double flops = flops_per_second(device, ffn.compute, sms);
   const double bytes = bytes_per_second(device);
   Seconds seconds;
-  seconds.run(2 * static_cast<double>(padded) * up * hidden / flops,
+  seconds.run(2 * real * up * hidden / flops,
               (weight * up * hidden + real * (hidden * in + up * out)) / bytes);
   seconds.run(0, real * (up * out + inter * in) / bytes);
-  seconds.run(2 * static_cast<double>(padded) * inter * hidden / flops,
+  seconds.run(2 * real * inter * hidden / flops,
               (weight * inter * hidden + real * (inter * in + hidden * out)) / bytes);
   return priced(seconds);
 }

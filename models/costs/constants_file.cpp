@@ -33,7 +33,9 @@ std::vector<std::string> form_names() {
 
 double parameter_value(YamlMap& map, const FormParameter& parameter) {
   const std::string key(parameter.key);
-  if (!map.has(key)) return parameter.absent;
+  // What every fit moves; the other parameters have a value that switches their term off.
+  const bool needed = key == "start" || key == "compute_share" || key == "memory_share";
+  if (!map.has(key) && !needed) return parameter.absent;
   double value = 0;
   switch (parameter.kind) {
     case ParameterKind::kDuration:
@@ -47,7 +49,9 @@ double parameter_value(YamlMap& map, const FormParameter& parameter) {
       break;
     case ParameterKind::kShare:
     case ParameterKind::kNumber:
-      return map.number(key, {0, std::max(parameter.most, parameter.absent)});
+      // A share of nothing is a kernel that never ends.
+      return map.number(key,
+                        {needed ? parameter.least : 0, std::max(parameter.most, parameter.absent)});
   }
   if (value < 0) map.mistake(key, fmt::format("'{}' cannot be negative", key));
   return value;
@@ -138,7 +142,9 @@ void read_form(YamlMap& map, KernelConstants& constants) {
     constants.values.push_back(parameter_value(values, parameter));
   }
   values.finish();
-  if (std::optional<YamlMap> range = map.map_if("range")) {
+  if (!map.has("range")) {
+    map.mistake("range", "'range' is missing: for which sizes the constants hold");
+  } else if (std::optional<YamlMap> range = map.map_if("range")) {
     for (const std::string_view extent : form.extents) {
       constants.range.push_back(read_extent(*range, extent));
     }
@@ -175,6 +181,12 @@ KernelConstants read_entry(const YamlNode& node, Mistakes& mistakes) {
                 suggest(format, kernel_format_names()));
   }
   constants.operators = map.texts_or_empty("operators");
+  for (const std::string& name : constants.operators) {
+    const std::span<const std::string_view> known = operator_names();
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    map.mistake("operators", fmt::format("no model has an operator '{}'", name),
+                suggest(name, std::vector<std::string>(known.begin(), known.end())));
+  }
   constants.covers = map.texts_or_empty("covers");
   read_form(map, constants);
   constants.label = label_of(map.choice("label", labels()));

@@ -4,7 +4,8 @@
 //   M = cached d w / (B memory_share)                                the latent cache, read once
 //   C = 2 pairs max(h, head_tile) (d + v) / (P compute_share)
 //   t = start + per_sequence sequences + per_1024_keys min(longest, keys_most) / 1024 + (C^p +
-//   M^p)^(1/p)
+//   M^p)^(1/p), and prepare x (bytes of the queries and results) / B where a measured call also
+//   prepares its input
 //
 // h: heads; d: latent and rope (DeepSeek-V3: 576), v: latent (512); w: bytes per cached value; P,
 // B: data-sheet flops and memory bandwidth. Heads are the rows of the MMA: head_tile of them at

@@ -57,7 +57,13 @@ void split(std::string_view line, std::vector<std::string_view>& fields) {
       const std::size_t close = line.find('"', begin + 1);
       if (close != std::string_view::npos) {
         end = line.find(',', close);
-        field = line.substr(begin + 1, close - begin - 1);
+        const std::string_view behind = line.substr(close + 1, end - close - 1);
+        // Text behind a closing quote stays in the field, quotes and all: its reader refuses it.
+        if (behind.find_first_not_of(" \r") == std::string_view::npos) {
+          field = line.substr(begin + 1, close - begin - 1);
+        } else {
+          field = line.substr(begin, end - begin);
+        }
       }
     }
     while (!field.empty() && field.front() == ' ') field.remove_prefix(1);
@@ -145,7 +151,10 @@ void Batch::read_header(TextWriter& out) {
                     fmt::format("the column '{}' is one that the result adds", answer),
                     "give it another name");
     }
-    if (at == nullptr) continue;
+    if (at == nullptr) {
+      result_.copied.push_back(name);
+      continue;
+    }
     if (*at >= 0) {
       mistakes_.add(in_.place(fields_[c]), fmt::format("the column '{}' is there twice", name));
     }
@@ -296,7 +305,14 @@ bool Batch::next_row(TextWriter& out) {
   }
   if (mistakes_.count() > 0) return true;  // nothing will be written
   const KernelAnswerer by = choose_answerer(*device, kind_, subject_, *source);
-  const KernelCost cost = price(*device, kind_, subject_, by, sms);
+  KernelCost cost;
+  try {
+    cost = price(*device, kind_, subject_, by, sms);
+  } catch (const Error& error) {  // no answer, or one that no clock holds
+    mistakes_.add(in_.place(line_), error.mistakes().front().message,
+                  error.mistakes().front().hint);
+    return true;
+  }
   ++result_.rows;
   ++result_.labels[std::string(to_text(cost.label))];
   if (!cost.in_range) ++result_.outside;
@@ -361,6 +377,9 @@ std::string batch_text(const BatchResult& result, const std::string& out) {
     first = false;
   }
   text += fmt::format("; {} outside a calibrated range", result.outside);
+  if (!result.copied.empty()) {
+    text += fmt::format("; columns copied and not read: {}", fmt::join(result.copied, ", "));
+  }
   if (result.substituted > 0) {
     text += fmt::format(", {} by another source or format than asked for", result.substituted);
   }

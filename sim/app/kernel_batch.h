@@ -19,6 +19,7 @@ struct BatchResult {
   std::int64_t outside = 0;                    // of the calibrated range, or without constants
   std::int64_t substituted = 0;                // by another source or format than was asked for
   std::map<std::string, std::int64_t> labels;  // rows of each
+  std::vector<std::string> copied;             // columns that the question has no use for
 };
 
 // `device`: of rows that name none; may be empty. Throws Error with every mistake of the file (the

@@ -34,6 +34,8 @@ Operator& begin(const KernelKind& kind, KernelSubject& subject) {
   return subject.op;
 }
 
+constexpr std::int64_t kMostExperts = 65536;
+
 void fill_experts(const KernelKind& kind, KernelSubject& subject) {
   ExpertFfn& ffn = subject.experts;
   ffn = ExpertFfn{};
@@ -41,7 +43,9 @@ void fill_experts(const KernelKind& kind, KernelSubject& subject) {
   ffn.inter = size_of(kind, subject, "inter");
   ffn.top_k = size_of(kind, subject, "topk");
   ffn.experts = size_of(kind, subject, "experts");
-  ffn.gated = size_of(kind, subject, "gated") != 0;
+  const std::int64_t gated = size_of(kind, subject, "gated");
+  if (gated > 1) throw Error(fmt::format("gated {} is neither 0 nor 1", gated));
+  ffn.gated = gated == 1;
   ffn.stored = subject.format.stored;
   ffn.compute = subject.format.multiplied;
   ffn.activations = activations(subject);
@@ -52,6 +56,10 @@ void fill_experts(const KernelKind& kind, KernelSubject& subject) {
   }
   if (ffn.experts % ep != 0) {
     throw Error(fmt::format("{} experts do not divide over ep {}", ffn.experts, ep));
+  }
+  if (ffn.experts > kMostExperts) {
+    throw Error(fmt::format("{} experts are more than the {} that a question may have", ffn.experts,
+                            kMostExperts));
   }
   if (subject.rows.empty()) {
     subject.rows = balanced_rows(ffn.tokens, ffn.top_k, ffn.experts, ep);
@@ -111,6 +119,7 @@ void fill_decode(const KernelKind& kind, KernelSubject& subject) {
   if (value_dim == 0) value_dim = head_dim;
   const std::int64_t window = size_of(kind, subject, "window");
   double keys = number(size_of(kind, subject, "context"));
+  op.attention.windowed = window > 0 && number(window) < keys;
   if (window > 0) keys = std::min(keys, number(window));
   fill_attention(op, size_of(kind, subject, "sequences"), 1, keys, keys, heads, kv_heads, head_dim,
                  value_dim, number(kv_heads * (head_dim + value_dim)), value_bytes(subject));
@@ -127,7 +136,8 @@ void fill_prefill(const KernelKind& kind, KernelSubject& subject) {
   const double tokens = number(size_of(kind, subject, "tokens"));
   const double window = number(size_of(kind, subject, "window"));
   double pairs = tokens * (tokens + 1) / 2;
-  if (window > 0 && window < tokens) pairs = tokens * window - window * (window - 1) / 2;
+  op.attention.windowed = window > 0 && window < tokens;
+  if (op.attention.windowed) pairs = tokens * window - window * (window - 1) / 2;
   fill_attention(op, size_of(kind, subject, "sequences"), tokens, pairs, tokens, heads, kv_heads,
                  head_dim, value_dim, number(kv_heads * (head_dim + value_dim)),
                  value_bytes(subject));
@@ -206,7 +216,7 @@ constexpr auto kExpertSizes = std::to_array<KernelSize>({
     {"topk", "top_k", kNeeded, "experts of a token"},
     {"experts", "num_experts", kNeeded, "routed experts on all ranks together"},
     {"tokens", "num_tokens", kNeeded, "tokens of the whole expert-parallel group"},
-    {"ep", "moe_ep", 1, "ranks that share the experts: of the balanced rows"},
+    {"ep", "moe_ep_size", 1, "ranks that share the experts: of the balanced rows"},
     {"gated", "", 1, "1: up and gate matrices (SwiGLU); 0: one"},
 });
 constexpr auto kGemmSizes = std::to_array<KernelSize>({
@@ -215,32 +225,32 @@ constexpr auto kGemmSizes = std::to_array<KernelSize>({
     {"k", "", kNeeded, "columns of the input"},
 });
 constexpr auto kDecodeSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kNeeded, "requests, one new token each"},
+    {"sequences", "batch_size", kNeeded, "requests, one new token each"},
     {"context", "", kNeeded, "keys of each"},
-    {"heads", "", kNeeded, "of queries"},
-    {"kv_heads", "", kNeeded, "of keys and values"},
+    {"heads", "num_heads", kNeeded, "of queries"},
+    {"kv_heads", "num_key_value_heads", kNeeded, "of keys and values"},
     {"head_dim", "", kNeeded, "of queries and keys"},
     {"value_dim", "", 0, "of values; 0: as head_dim"},
-    {"window", "", 0, "last keys that are attended; 0: all"},
+    {"window", "window_size", 0, "last keys that are attended; 0: all"},
 });
 constexpr auto kPrefillSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kNeeded, "prompts"},
+    {"sequences", "batch_size", kNeeded, "prompts"},
     {"tokens", "context", kNeeded, "of each"},
-    {"heads", "", kNeeded, "of queries"},
-    {"kv_heads", "", kNeeded, "of keys and values"},
+    {"heads", "num_heads", kNeeded, "of queries"},
+    {"kv_heads", "num_key_value_heads", kNeeded, "of keys and values"},
     {"head_dim", "", kNeeded, "of queries and keys"},
     {"value_dim", "", 0, "of values; 0: as head_dim"},
-    {"window", "", 0, "last keys that are attended; 0: all"},
+    {"window", "window_size", 0, "last keys that are attended; 0: all"},
 });
 constexpr auto kMlaDecodeSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kNeeded, "requests, one new token each"},
+    {"sequences", "batch_size", kNeeded, "requests, one new token each"},
     {"context", "", kNeeded, "keys of each"},
-    {"heads", "", kNeeded, "of queries"},
+    {"heads", "num_heads", kNeeded, "of queries"},
     {"kv_rank", "", 512, "width of the latent"},
     {"rope_dim", "", 64, "width of the rotary part"},
 });
 constexpr auto kMlaPrefillSizes = std::to_array<KernelSize>({
-    {"sequences", "batch", kNeeded, "prompts"},
+    {"sequences", "batch_size", kNeeded, "prompts"},
     {"tokens", "context", kNeeded, "of each"},
     {"heads", "", kNeeded, ""},
     {"head_dim", "", 192, "of queries and keys"},

@@ -41,7 +41,9 @@ std::string plain_source(std::string_view text) {
 const std::string* meant(const KernelConstants& entry, const std::string& plain_name, bool whole) {
   const auto same = [&](const std::string& name) {
     const std::string other = plain_source(name);
-    return whole ? other == plain_name : other.find(plain_name) != std::string::npos;
+    // Whole words: "vllm" and "triton" of "vllm-triton".
+    return whole ? other == plain_name
+                 : ("-" + other + "-").find("-" + plain_name + "-") != std::string::npos;
   };
   if (same(entry.source)) return &entry.source;
   const auto at = std::find_if(entry.also.begin(), entry.also.end(), same);
@@ -131,7 +133,11 @@ std::optional<std::string> find_source(const Device& device, const KernelKind& k
     }
     if (found != nullptr) return *found_name;
   }
-  if (!any) return std::nullopt;
+  if (!any) {
+    throw Error(
+        fmt::format("{} has no source '{}' of {}, and no other", device.name, typed, kind.name),
+        "without a source the roofline answers");
+  }
   throw Error(fmt::format("{} has no source '{}' of {}", device.name, typed, kind.name),
               fmt::format("there are: {}", sources_text(device, kind)));
 }
@@ -175,8 +181,13 @@ KernelCost price(const Device& device, const KernelKind& kind, const KernelSubje
   }
   if (by.constants != nullptr) {
     cost = calibrated_cost(*by.constants, call_of(kind, subject), device, sms);
+    cost.in_range = cost.in_range && sms == device.sms;  // nothing was measured on fewer SMs
     if (!by.substitute.empty()) cost.label = CostLabel::kAssumed;
     return cost;
+  }
+  if (kind.family == KernelFamily::kCopy) {
+    throw Error(fmt::format("{} has no constants of copies between host and device", device.name),
+                "microbench measures them; `simulate calibrate fit` makes a device file of it");
   }
   cost = kind.is_experts() ? Roofline().cost(subject.experts, device, sms)
                            : Roofline().cost(subject.op, device, sms);
@@ -189,7 +200,13 @@ KernelAnswer answer(const Device& device, const KernelKind& kind, const KernelSu
   KernelAnswer result;
   result.by = choose_answerer(device, kind, subject, source);
   result.cost = price(device, kind, subject, result.by, sms);
-  result.roofline = price(device, kind, subject, {}, sms);
+  if (kind.family != KernelFamily::kCopy) {
+    result.roofline = price(device, kind, subject, {}, sms);
+  }
+  if (sms != device.sms) {
+    result.outside.push_back({"sms", static_cast<double>(sms), static_cast<double>(device.sms),
+                              static_cast<double>(device.sms)});
+  }
   result.flops = flops_of(kind, subject);
   result.bytes = bytes_of(kind, subject);
   if (result.by.constants != nullptr && !result.by.constants->range.empty()) {

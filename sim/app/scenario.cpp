@@ -126,8 +126,12 @@ void ScenarioReader::read_cluster_key() {
     try {
       scenario_.device_types[device.device_type] = load_device(catalog_, device.device_type);
     } catch (const Error& error) {
-      mistakes_.add(root_.place_of("cluster"), error.mistakes().front().message,
-                    error.mistakes().front().hint);
+      if (error.mistakes().front().place.file.empty()) {
+        mistakes_.add(root_.place_of("cluster"), error.mistakes().front().message,
+                      error.mistakes().front().hint);
+      } else {
+        mistakes_.add(error);  // of the device's own file
+      }
       cluster_read_ = false;
       scenario_.device_types[device.device_type] = Device{};
     }

@@ -126,6 +126,35 @@ TEST_F(Cost, SourcesByTheNamesOfTablesAndFromOtherDevices) {
   EXPECT_EQ(ask(unnamed)["label"], "roofline");
 }
 
+// A window hides keys and has costs of its own; the fits know both, and so does the question.
+TEST_F(Cost, AWindowIsPricedAsTheFitsPriceIt) {
+  const auto decode = [&](const std::string& window) {
+    return ask({"--device", "h100", "--kernel", "attention_decode", "--set", "sequences=64",
+                "--set", "context=2048", "--set", "heads=64", "--set", "kv_heads=8", "--set",
+                "head_dim=64", "--set", "window=" + window})["time_s"]
+        .get<double>();
+  };
+  EXPECT_NEAR(decode("128"), 32.5e-6, 3.5e-6);  // measured, vLLM 0.24 on H100 (aiconfigurator)
+  EXPECT_EQ(decode("2048"), decode("0"));       // it hides nothing
+}
+
+TEST_F(Cost, CopiesWithoutConstantsAndWholeWordsOfSources) {
+  EXPECT_EQ(refused({"cost", "--device", "h100", "--kernel", "copy", "--set", "bytes=1000"}),
+            "h100-sxm has no constants of copies between host and device; microbench measures "
+            "them; `simulate calibrate fit` makes a device file of it\n");
+  const std::string letter =
+      refused({"cost", "--device", "h100", "--kernel", "gemm", "--set", "m=1", "--set", "n=64",
+               "--set", "k=64", "--set", "source=c"});
+  EXPECT_NE(letter.find("has no source 'c' of gemm"), std::string::npos) << letter;
+}
+
+TEST_F(Cost, FewerSmsThanWereMeasuredAreFlagged) {
+  const auto few = ask({"--device", "h100", "--kernel", "gemm", "--set", "m=64", "--set", "n=4096",
+                        "--set", "k=4096", "--set", "sms=66"});
+  EXPECT_EQ(few["in_range"], false);
+  EXPECT_EQ(few["outside"][0]["extent"], "sms");
+}
+
 TEST_F(Cost, EveryMistakeOfAQuestion) {
   EXPECT_EQ(refused({"cost", "--device", "toy.yaml", "--kernel", "gemm", "--set", "m=0", "--set",
                      "n=4", "--set", "q=3", "--set", "sms=101", "--set", "dtype=bf17"}),
@@ -148,7 +177,10 @@ TEST_F(Cost, ABatchIsAnsweredRowByRowInAnyOrderOfColumns) {
   const CommandResult result =
       simulate(folder_, {"cost", "--kernel", "norm", "--batch", "in.csv", "--out", "out.csv"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_EQ(result.out, "3 rows of norm in out.csv: 3 measured; 1 outside a calibrated range\n");
+  EXPECT_EQ(
+      result.out,
+      "3 rows of norm in out.csv: 3 measured; 1 outside a calibrated range; columns copied and not "
+      "read: note\n");
   EXPECT_EQ(folder_.read("out.csv"),
             "note,hidden,rows,device,source,time_s,label,in_range\n"
             "first,1000,100,toy.yaml,,2.8e-06,measured,true\n"
