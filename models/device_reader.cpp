@@ -29,7 +29,18 @@ void read_efficiency(YamlMap map, Device& device) {
   map.finish();
 }
 
+// A file of the microbenchmark lacks every key of a device: one message instead.
+void check_not_measurement(const YamlNode& root) {
+  if (!root.is_map()) return;
+  for (const auto& [key, value] : root.entries()) {
+    if (key != "format" || !value.is_scalar() || value.text() != "moe-microbench") continue;
+    throw Error(value.place(), "this is a measurement",
+                "`simulate calibrate fit` makes a device of it");
+  }
+}
+
 Device read(YamlDocument& document) {
+  check_not_measurement(document.root());
   Mistakes mistakes;
   YamlMap root(document.root(), "device", mistakes);
   Device device;

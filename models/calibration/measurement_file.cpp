@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -10,6 +10,7 @@
 #include "sim/core/error.h"
 #include "sim/input/quantity.h"
 #include "sim/input/yaml_reader.h"
+#include "sim/input/yaml_text.h"
 
 namespace sim {
 
@@ -17,14 +18,17 @@ namespace {
 
 constexpr std::uintmax_t kLargestFile = 16ULL << 20;
 constexpr const char* kFormat = "moe-microbench";
+constexpr double kMostClockMhz = 100'000;
 constexpr std::int64_t kMost = 1'000'000'000'000'000;  // of a size or a number of bytes
+
+constexpr const char* kNoFormat = "this is not a microbenchmark's file: it has no key 'format'";
+constexpr const char* kWriteOne = "write one with: microbench --backend cpu --quick --out FILE";
 
 // The other checks make sense only for a file that is one of ours, so these come first, alone.
 void check_format(YamlMap& root) {
   Mistakes& mistakes = root.mistakes();
-  if (!root.node().is_map() || !root.has("format")) {
-    mistakes.add(root.place(), "this is not a microbenchmark's file: it has no key 'format'",
-                 "write one with: microbench --backend cpu --quick --out FILE");
+  if (!root.has("format")) {
+    mistakes.add(root.place(), kNoFormat, kWriteOne);
     mistakes.throw_if_any();
   }
   const std::string format = root.text("format");
@@ -66,7 +70,7 @@ MeasuredDevice read_device(YamlMap map) {
   MeasuredDevice device;
   device.name = map.text("name");
   device.sms = static_cast<int>(map.count("sms", {1, 1'000'000}));
-  device.clock_mhz = map.number_or("clock_mhz", 0);
+  device.clock_mhz = map.number_or("clock_mhz", 0, {0, kMostClockMhz});
   device.clock_note = text_or_empty(map, "clock_note");
   device.memory_bytes = map.count("memory_bytes", {1, kMost});
   device.driver = text_or_empty(map, "driver");
@@ -87,6 +91,51 @@ MeasurementMethod read_method(YamlMap map) {
   method.statistic = map.choice("statistic", kStatistics);
   map.finish();
   return method;
+}
+
+// A mapping of the file; nothing where it is missing or is none, which is said once.
+std::optional<YamlMap> section(YamlMap& root, const char* key) {
+  const YamlNode node = root.child(key);
+  if (node.defined() && node.is_map()) return YamlMap(node, key, root.mistakes());
+  if (!node.defined()) {
+    root.mistake(key, root.what() + " needs the key '" + key + "'");
+  } else {
+    root.mistake(key, std::string(key) + " must be a mapping of keys to values");
+  }
+  return std::nullopt;
+}
+
+// YYYY-MM-DD of a day that there is.
+bool is_date(const std::string& text) {
+  if (text.size() != 10 || text[4] != '-' || text[7] != '-') return false;
+  const auto number = [&](std::size_t begin, std::size_t digits) {
+    const std::string part = text.substr(begin, digits);
+    const bool plain = part.find_first_not_of("0123456789") == std::string::npos;
+    return plain ? std::stoi(part) : -1;
+  };
+  const int year = number(0, 4), month = number(5, 2), day = number(8, 2);
+  if (year < 0 || month < 0 || day < 0) return false;
+  return std::chrono::year_month_day(std::chrono::year(year),
+                                     std::chrono::month(static_cast<unsigned>(month)),
+                                     std::chrono::day(static_cast<unsigned>(day)))
+      .ok();
+}
+
+void check_row_count(YamlMap& root, std::size_t rows) {
+  if (!root.has("row_count")) return;  // files of before it was written
+  const std::size_t before = root.mistakes().list().size();
+  const std::int64_t stated = root.count("row_count", {1});
+  const auto held = static_cast<std::int64_t>(rows);
+  if (root.mistakes().list().size() != before || stated == held) return;
+  if (held < stated) {
+    root.mistake("row_count",
+                 fmt::format("the file states {} rows, but holds {}: {} are missing", stated, held,
+                             stated - held),
+                 "it was cut; copy it again, or measure again");
+  } else {
+    root.mistake("row_count", fmt::format("the file states {} rows, but holds {}", stated, held),
+                 "state the rows that there are, if they were added on purpose");
+  }
 }
 
 double read_time(YamlMap& row, const char* key) {
@@ -122,9 +171,13 @@ std::map<std::string, std::string> read_options(YamlMap& row) {
 
 MeasuredCase read_row(const YamlNode& node, Mistakes& mistakes) {
   const std::size_t before = mistakes.list().size();
-  YamlMap map(node, "a row", mistakes);
   MeasuredCase row;
   row.line = node.place().line;
+  if (!node.is_map()) {
+    mistakes.add(node.place(), "a row must be a mapping of keys to values");
+    return row;
+  }
+  YamlMap map(node, "a row", mistakes);
   row.what.kernel = map.text("kernel");
   row.what.implementation = map.text_or("implementation", "own");
   row.what.dtype = map.text("dtype");
@@ -151,22 +204,34 @@ MeasuredCase read_row(const YamlNode& node, Mistakes& mistakes) {
 }
 
 MeasurementFile read(YamlDocument& document) {
+  const YamlNode top = document.root();
+  if (!top.is_map()) {
+    throw Error(top.place(), !top.defined() || top.is_null() ? "the file is empty" : kNoFormat,
+                kWriteOne);
+  }
   Mistakes mistakes;
-  YamlMap root(document.root(), "the file", mistakes);
+  YamlMap root(top, "the file", mistakes);
   check_format(root);
   MeasurementFile file;
   file.written_by = root.text("written_by");
+  static const std::vector<std::string> kBackends = {"cpu", "cuda"};
   file.date = root.text("date");
-  file.backend = root.text("backend");
-  file.device = read_device(root.map("device"));
-  file.method = read_method(root.map("method"));
-  YamlMap units = root.map("units");
-  if (units.node().is_map()) {
-    check_unit(units, "time", "us");
-    check_unit(units, "bytes", "B");
-    units.finish();
+  if (!file.date.empty() && !is_date(file.date)) {
+    root.mistake("date", "'" + file.date + "' is not a date", "write it as 2026-11-22");
+  }
+  file.backend = root.choice("backend", kBackends);
+  if (std::optional<YamlMap> map = section(root, "device")) file.device = read_device(*map);
+  if (std::optional<YamlMap> map = section(root, "method")) file.method = read_method(*map);
+  if (std::optional<YamlMap> units = section(root, "units")) {
+    check_unit(*units, "time", "us");
+    check_unit(*units, "bytes", "B");
+    units->finish();
   }
   for (const YamlNode& node : root.list_or_empty("left_out")) {
+    if (!node.is_map()) {
+      mistakes.add(node.place(), "an entry of left_out must be a mapping of keys to values");
+      continue;
+    }
     YamlMap map(node, "an entry of left_out", mistakes);
     file.left_out.push_back({map.text("kernel"), map.text("reason")});
     map.finish();
@@ -175,6 +240,7 @@ MeasurementFile read(YamlDocument& document) {
   for (const YamlNode& node : root.list_or_empty("rows")) {
     file.rows.push_back(read_row(node, mistakes));
   }
+  check_row_count(root, file.rows.size());
   if (file.rows.empty()) {
     root.mistake("rows", "the file has no rows, so nothing was measured",
                  "microbench left everything out or every check failed");
@@ -182,15 +248,6 @@ MeasurementFile read(YamlDocument& document) {
   root.finish();
   mistakes.throw_if_any();
   return file;
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 32 ? ' ' : c;
-  }
-  return out + "\"";
 }
 
 template <class Map, class Format>
@@ -245,24 +302,25 @@ std::string to_yaml(const MeasurementFile& file) {
   const MeasurementMethod& method = file.method;
   std::string out =
       fmt::format("format: {}\nversion: {}\nwritten_by: {}\ndate: {}\nbackend: {}\n", kFormat,
-                  kMeasurementVersion, quoted(file.written_by), file.date, file.backend);
+                  kMeasurementVersion, yaml_quoted(file.written_by), file.date, file.backend);
   out += fmt::format(
       "device: {{name: {}, sms: {}, clock_mhz: {:g}, clock_note: {}, memory_bytes: {}, driver: {}, "
       "runtime: {}}}\n",
-      quoted(device.name), device.sms, device.clock_mhz, quoted(device.clock_note),
-      device.memory_bytes, quoted(device.driver), quoted(device.runtime));
+      yaml_quoted(device.name), device.sms, device.clock_mhz, yaml_quoted(device.clock_note),
+      device.memory_bytes, yaml_quoted(device.driver), yaml_quoted(device.runtime));
   out += fmt::format(
       "method: {{warm_up: {}, least_repeats: {}, least_time_s: {:g}, rotating_bytes: {}, "
       "rotated: {}, clock: {}, statistic: {}}}\n",
       method.warm_up, method.least_repeats, method.least_time_s, method.rotating_bytes,
-      quoted(method.rotated), quoted(method.clock), method.statistic);
+      yaml_quoted(method.rotated), yaml_quoted(method.clock), method.statistic);
   out += "units: {time: us, bytes: B}\nleft_out:";
   if (file.left_out.empty()) out += " []";
   out += "\n";
   for (const LeftOut& left : file.left_out) {
-    out += fmt::format("- {{kernel: {}, reason: {}}}\n", left.kernel, quoted(left.reason));
+    out += fmt::format("- {{kernel: {}, reason: {}}}\n", left.kernel, yaml_quoted(left.reason));
   }
-  out += fmt::format("failed_checks: {}\nrows:\n", file.failed_checks);
+  out += fmt::format("failed_checks: {}\nrow_count: {}\nrows:\n", file.failed_checks,
+                     file.rows.size());
   for (const MeasuredCase& row : file.rows) out += to_yaml(row);
   return out;
 }

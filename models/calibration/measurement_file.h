@@ -62,7 +62,7 @@ inline constexpr int kMeasurementVersion = 1;
 
 // Throw Error with every mistake of the file: another format, a version from the future, units
 // other than us and B, times that are not positive or not in order, cases that are not whole
-// (case_mistakes), no rows at all, more than 16 MiB.
+// (case_mistakes), no rows at all or fewer than it states (row_count), more than 16 MiB.
 MeasurementFile read_measurement_file(const std::string& path);
 MeasurementFile parse_measurement_file(const std::string& text, const std::string& name);
 

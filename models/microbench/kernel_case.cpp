@@ -11,6 +11,10 @@ namespace sim {
 
 namespace {
 
+// Above these a number is a slip of the writer's, and products of two still fit 64 bits.
+constexpr std::int64_t kLargestSize = std::int64_t{1} << 31;
+constexpr std::int64_t kLargestBytes = std::int64_t{1} << 44;
+
 using Words = std::vector<std::string>;
 
 const Words kForward = {"forward"};
@@ -162,6 +166,10 @@ class CaseCheck {
         add("'" + name + "' is not a size of " + form.name + "; " + suggest(name, known));
       } else if (value < 1) {
         add("size '" + name + "' is " + std::to_string(value) + ", but must be at least 1");
+      } else if (const std::int64_t most = name == "bytes" ? kLargestBytes : kLargestSize;
+                 value > most) {
+        add("size '" + name + "' is " + std::to_string(value) + ", but must be at most " +
+            std::to_string(most));
       }
     }
   }
@@ -193,12 +201,21 @@ class CaseCheck {
     if (form.rows == RowsPerExpert::kNone) return add(form.name + " has no 'rows'");
     for (const std::int64_t count : case_.rows) {
       if (count < 0) return add("a number of 'rows' is negative");
+      if (count > kLargestSize) {
+        return add("a number of 'rows' is " + std::to_string(count) + ", but must be at most " +
+                   std::to_string(kLargestSize));
+      }
     }
     if (!has(form.sizes, "experts")) return;
     const auto experts = static_cast<std::int64_t>(case_.rows.size());
-    if (experts > case_.size("experts")) {
+    // Experts' products may be those of one rank of a group: an equal share of all experts.
+    const bool share = form.name == "expert_ffn" && case_.size("experts") % experts == 0;
+    if (experts > case_.size("experts") || (experts < case_.size("experts") && !share)) {
       add("'rows' holds " + std::to_string(experts) + " experts, but there are " +
-          std::to_string(case_.size("experts")));
+          std::to_string(case_.size("experts")) +
+          (form.name == "expert_ffn" && experts < case_.size("experts")
+               ? ", of which a rank holds an equal share"
+               : ""));
     }
     if (case_.total_rows() > case_.size("tokens") * case_.size("top_k")) {
       add("'rows' adds up to " + std::to_string(case_.total_rows()) +

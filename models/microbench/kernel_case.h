@@ -59,8 +59,9 @@ const KernelForm* find_kernel_form(std::string_view name);  // nullptr: there is
 inline constexpr std::int64_t kUsualTile = 128;
 
 // Every mistake of a case: an unknown kernel, a size that is missing, unknown or not positive, a
-// word that the form lacks, rows that are missing, negative, of more experts than there are, or
-// more than tokens x top_k. Empty: it is whole. Messages need no file.
+// word that the form lacks, a size above 2^31 (bytes: 2^44), rows that are missing, negative, of
+// another number of experts than there are (expert_ffn: nor of an equal share of them), or more
+// than tokens x top_k. Empty: it is whole. Messages need no file.
 std::vector<std::string> case_mistakes(const KernelCase& kernel_case);
 
 }  // namespace sim

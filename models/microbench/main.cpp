@@ -6,8 +6,6 @@
 #include <cstdio>
 #include <ctime>
 #include <exception>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <new>
 #include <optional>
@@ -17,6 +15,7 @@
 #include "models/microbench/measure.h"
 #include "sim/core/error.h"
 #include "sim/input/suggestion.h"
+#include "sim/input/whole_file.h"
 
 namespace {
 
@@ -70,32 +69,6 @@ std::string today() {
   return text;
 }
 
-// Written beside its place and moved there when it is whole: a run that fails leaves no half file,
-// and a place that cannot be written is known before anything is measured.
-class OutputFile {
- public:
-  explicit OutputFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
-    out_.open(part_, std::ios::binary);
-    if (!out_) throw sim::Error(sim::Place{path_}, "this file cannot be written");
-  }
-  ~OutputFile() {
-    std::error_code ignored;
-    std::filesystem::remove(part_, ignored);
-  }
-  void finish(const std::string& text) {
-    out_ << text;
-    out_.close();
-    std::error_code code;
-    if (out_) std::filesystem::rename(part_, path_, code);
-    if (!out_ || code) throw sim::Error(sim::Place{path_}, "this file cannot be written");
-  }
-
- private:
-  std::string path_;
-  std::string part_;
-  std::ofstream out_;
-};
-
 void check_words(const Arguments& arguments) {
   if (arguments.out.empty() && !arguments.check) {
     throw sim::Error("--out FILE is missing", "or --check, which writes none");
@@ -111,9 +84,10 @@ void check_words(const Arguments& arguments) {
 int run(const Arguments& arguments) {
   check_words(arguments);
   const std::vector<KernelCase> cases = chosen_cases(arguments);
-  const std::unique_ptr<Backend> backend = make_backend(arguments);
-  std::optional<OutputFile> out;
+  // Made before anything is measured: a place that cannot be written is known at once.
+  std::optional<sim::WholeFile> out;
   if (!arguments.check) out.emplace(arguments.out);
+  const std::unique_ptr<Backend> backend = make_backend(arguments);
   const auto progress = [&](std::size_t done) {
     if (done != cases.size() && done % 10 != 0) return;
     std::cerr << fmt::format("microbench: {} of {} cases\n", done, cases.size());
@@ -130,7 +104,7 @@ int run(const Arguments& arguments) {
   }
   if (!arguments.check) {
     measured.file.date = today();
-    out->finish(to_yaml(measured.file));
+    out->write(to_yaml(measured.file));
     std::cout << fmt::format(", {} timed: {}", measured.file.rows.size(), arguments.out);
   }
   std::cout << '\n';

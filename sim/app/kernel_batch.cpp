@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -17,6 +16,7 @@
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 #include "sim/input/text_file.h"
+#include "sim/input/whole_file.h"
 #include "sim/workloads/flows/text_writer.h"
 
 namespace sim {
@@ -322,30 +322,6 @@ bool Batch::next_row(TextWriter& out) {
   return true;
 }
 
-// A file under another name until it is whole.
-class PartFile {
- public:
-  explicit PartFile(const std::string& out) : out_(out), part_(out + ".part") {}
-  ~PartFile() {
-    std::error_code ignored;
-    if (!kept_) std::filesystem::remove(part_, ignored);
-  }
-  PartFile(const PartFile&) = delete;
-  PartFile& operator=(const PartFile&) = delete;
-  const std::string& name() const { return part_; }
-  void keep() {
-    std::error_code code;
-    std::filesystem::rename(part_, out_, code);
-    if (code) throw Error(Place{out_}, "cannot be written: " + code.message());
-    kept_ = true;
-  }
-
- private:
-  std::string out_;
-  std::string part_;
-  bool kept_ = false;
-};
-
 }  // namespace
 
 BatchResult run_kernel_batch(const std::string& kernel, const std::string& device,
@@ -357,7 +333,7 @@ BatchResult run_kernel_batch(const std::string& kernel, const std::string& devic
                 suggest(kernel, kernel_kind_names()));
   }
   Batch asked(*kind, device, batch, catalog);
-  PartFile part(out);
+  WholeFile part(out);
   TextWriter writer(part.name());
   asked.read_header(writer);
   while (asked.next_row(writer)) {

@@ -58,7 +58,9 @@ TEST(MicrobenchCommand, MistakesAreNamed) {
   EXPECT_EQ(message({"--backend", "cpu", "--check", "--only", "nrm"}),
             "microbench: --only: 'nrm' is not a kernel; did you mean 'norm'?\n");
   EXPECT_EQ(message({"--backend", "cpu", "--out", "no/such/folder/x.yaml"}),
-            "microbench: no/such/folder/x.yaml: this file cannot be written\n");
+            "microbench: no/such/folder/x.yaml: cannot be written: No such file or directory\n");
+  EXPECT_EQ(message({"--backend", "cpu", "--out", "."}),
+            "microbench: .: cannot be written: it is a folder; name a file in it\n");
   EXPECT_EQ(message({"--backend", "cuda", "--check", "--threads", "2"}),
             "microbench: --threads is of the CPU's BLAS; leave it out, or use --backend cpu\n");
   EXPECT_THAT(message({"--backend", "cpu", "--check", "--threads", "100000"}),

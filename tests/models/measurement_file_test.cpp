@@ -88,7 +88,7 @@ TEST(MeasurementFile, WrittenAndReadBackIsTheSame) {
   EXPECT_EQ(read.rows[0].p10_us, 800.5);
   EXPECT_EQ(read.rows[0].p90_us, 1234567);
   EXPECT_EQ(read.rows[0].repeats, 31);
-  EXPECT_EQ(read.rows[0].line, 13);
+  EXPECT_EQ(read.rows[0].line, 14);  // after 4 + 2 lines, units, left_out + 1, checks, counts
   EXPECT_EQ(to_yaml(read), text);
 }
 
@@ -195,6 +195,94 @@ TEST(MeasurementFile, RowsPerExpert) {
             "m.yaml:10:3: 'rows' adds up to 7, which is more than tokens x top_k");
   EXPECT_EQ(message_of(file_with(replaced(ffn, "[3, 3]", "[1, 1, 1]"))),
             "m.yaml:10:3: 'rows' holds 3 experts, but there are 2");
+}
+
+TEST(MeasurementFile, SharesOfExperts) {
+  const auto message = [](const std::string& kernel, int experts, const std::string& rows) {
+    const std::string inter = kernel == "permute" ? "" : "inter: 3, ";
+    return message_of(
+        file_with("\n- {kernel: " + kernel + ", dtype: fp32, pass: forward, sizes: {hidden: 2, " +
+                  inter + "top_k: 2, experts: " + std::to_string(experts) +
+                  ", tokens: 9}, rows: " + rows + ", median: 2, p10: 1, p90: 3, repeats: 5}"));
+  };
+  // The experts of one of two ranks; a permutation knows of all.
+  EXPECT_EQ(message("expert_ffn", 8, "[1, 1, 1, 1]"), "no error");
+  EXPECT_EQ(message("expert_ffn", 8, "[1, 1, 1]"),
+            "m.yaml:10:3: 'rows' holds 3 experts, but there are 8, of which a rank holds an equal "
+            "share");
+  EXPECT_EQ(message("permute", 8, "[1, 1, 1, 1]"),
+            "m.yaml:10:3: 'rows' holds 4 experts, but there are 8");
+  EXPECT_EQ(message("moe_layer", 8, "[1, 1, 1, 1]"),
+            "m.yaml:10:3: 'rows' holds 4 experts, but there are 8");
+}
+
+TEST(MeasurementFile, SizesHaveALimit) {
+  EXPECT_EQ(row_message("m: 1", "m: 2147483648"), "no error");
+  EXPECT_EQ(row_message("m: 1", "m: 2147483649"),
+            "m.yaml:10:3: size 'm' is 2147483649, but must be at most 2147483648");
+  const std::string copy =
+      "\n- {kernel: peer_copy, dtype: fp32, pass: forward, sizes: {bytes: 17592186044416}, "
+      "median: 2, p10: 1, p90: 3, repeats: 5}";
+  EXPECT_EQ(message_of(file_with(copy)), "no error");
+  EXPECT_EQ(message_of(file_with(replaced(copy, "44416", "44417"))),
+            "m.yaml:10:3: size 'bytes' is 17592186044417, but must be at most 17592186044416");
+  const std::string grouped =
+      "\n- {kernel: grouped_gemm, dtype: fp32, pass: forward, sizes: {n: 2, k: 3}, rows: "
+      "[4, 2147483649], median: 2, p10: 1, p90: 3, repeats: 5}";
+  EXPECT_EQ(message_of(file_with(grouped)),
+            "m.yaml:10:3: a number of 'rows' is 2147483649, but must be at most 2147483648");
+}
+
+TEST(MeasurementFile, TheHeadIsChecked) {
+  const std::string right = file_with("\n- " + std::string(kGemm));
+  EXPECT_EQ(message_of(replaced(right, "backend: cpu", "backend: cud")),
+            "m.yaml:5:10: 'cud' is not a possible 'backend' of the file; did you mean 'cuda'?");
+  EXPECT_EQ(message_of(replaced(right, "2026-11-22", "22.11.2026")),
+            "m.yaml:4:7: '22.11.2026' is not a date; write it as 2026-11-22");
+  EXPECT_EQ(message_of(replaced(right, "2026-11-22", "2026-02-30")),
+            "m.yaml:4:7: '2026-02-30' is not a date; write it as 2026-11-22");
+  EXPECT_EQ(message_of(replaced(right, "sms: 1,", "sms: 1, clock_mhz: 100000,")), "no error");
+  EXPECT_EQ(message_of(replaced(right, "sms: 1,", "sms: 1, clock_mhz: 2300000000,")),
+            "m.yaml:6:38: 'clock_mhz' in device is 2300000000, but must be between 0 and 100000");
+}
+
+TEST(MeasurementFile, AMissingSectionIsOneMessage) {
+  const std::string right = file_with("\n- " + std::string(kGemm));
+  EXPECT_EQ(message_of(replaced(right, "device: {name: x, sms: 1, memory_bytes: 1000}\n", "")),
+            "m.yaml:1:1: the file needs the key 'device'");
+  EXPECT_EQ(message_of(replaced(right, "{name: x, sms: 1, memory_bytes: 1000}", "")),
+            "m.yaml:7:1: device must be a mapping of keys to values");
+  EXPECT_EQ(message_of(replaced(right, "method: {", "units2: {")).substr(0, 43),
+            "m.yaml:1:1: the file needs the key 'method'");
+  EXPECT_EQ(message_of(replaced(right, "units: {time: us, bytes: B}", "units:")),
+            "m.yaml:9:1: units must be a mapping of keys to values");
+  EXPECT_EQ(message_of(file_with("\n- " + std::string(kGemm) + "\n- 7")),
+            "m.yaml:11:3: a row must be a mapping of keys to values");
+}
+
+TEST(MeasurementFile, ACutFileIsNoticed) {
+  const std::string three =
+      file_with("\n- " + std::string(kGemm) + "\n- " + kGemm + "\n- " + kGemm);
+  const auto stated = [&](const std::string& count) {
+    return message_of(replaced(three, "rows:\n", "row_count: " + count + "\nrows:\n"));
+  };
+  EXPECT_EQ(stated("3"), "no error");
+  EXPECT_EQ(
+      stated("40"),
+      "m.yaml:9:12: the file states 40 rows, but holds 3: 37 are missing; it was cut; copy it "
+      "again, or measure again");
+  EXPECT_EQ(stated("2"),
+            "m.yaml:9:12: the file states 2 rows, but holds 3; state the rows that there are, if "
+            "they were added on purpose");
+}
+
+TEST(MeasurementFile, NoneOfOurs) {
+  const std::string write_one = "; write one with: microbench --backend cpu --quick --out FILE";
+  EXPECT_EQ(message_of(""), "m.yaml: the file is empty" + write_one);
+  EXPECT_EQ(message_of("some words\n"),
+            "m.yaml:1:1: this is not a microbenchmark's file: it has no key 'format'" + write_one);
+  EXPECT_EQ(message_of("- 1\n- 2\n"),
+            "m.yaml:1:1: this is not a microbenchmark's file: it has no key 'format'" + write_one);
 }
 
 TEST(MeasurementFile, EveryMistakeAtOnce) {
