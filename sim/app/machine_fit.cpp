@@ -8,6 +8,7 @@
 #include <limits>
 #include <list>
 #include <map>
+#include <optional>
 
 #include "models/costs/calibrated_costs.h"
 #include "models/costs/constants_file.h"
@@ -15,13 +16,20 @@
 #include "sim/core/error.h"
 #include "sim/input/fitting/least_squares.h"
 #include "sim/input/fitting/row_ids.h"
+#include "sim/input/yaml_text.h"
 
 namespace sim {
 namespace {
 
 constexpr std::size_t kFewRows = 20;  // below, only the three parameters every form has are moved
 constexpr std::size_t kFolds = 4;
-constexpr double kWorstMedian = 0.5;  // of a fit that is worth having
+constexpr double kWorstMedian = 0.5;     // of a fit that is worth having
+constexpr double kOutlierFactor = 2.5;   // nearer to its fit than this no row is an outlier
+constexpr double kOutlierSpread = 6;     // times the median of the rows' distances
+constexpr double kCeilingFactor = 3;     // that a best ceiling may be above the second
+constexpr double kMostMemory = 100e12;   // B/s of a device
+constexpr double kMostCompute = 100e15;  // FLOP/s of a device
+constexpr int kMostJudgements = 3;       // of outliers, each by the fit without the ones before
 
 // A measured call, ready to be priced. Subjects do not move: calls point into them.
 struct Point {
@@ -29,6 +37,7 @@ struct Point {
   const KernelKind* kind = nullptr;
   KernelSubject subject;
   std::string id;
+  std::int64_t number = 0;  // of the row in the file, from 1
   int sms = 0;
 };
 
@@ -101,18 +110,20 @@ class Fit {
  public:
   Fit(const Device& device, const CostForm& form, std::vector<double> values,
       std::vector<std::size_t> free)
-      : device_(device), form_(form), values_(std::move(values)), free_(std::move(free)) {}
+      : device_(&device), form_(&form), values_(std::move(values)), free_(std::move(free)) {}
+
+  const std::vector<std::size_t>& free() const { return free_; }
 
   double predict(const Point& point, std::span<const double> values) const {
-    const DeviceRates rates = rates_for(device_, point.subject.format.multiplied, point.sms);
-    return form_.time(call_of(*point.kind, point.subject), rates, values).time;
+    const DeviceRates rates = rates_for(*device_, point.subject.format.multiplied, point.sms);
+    return form_->time(call_of(*point.kind, point.subject), rates, values).time;
   }
 
   // `loss`, where it is asked for: of the best values, before they are rounded.
   std::vector<double> run(const std::vector<const Point*>& points, double* loss = nullptr) const {
     std::vector<FittedValue> moved;
     for (const std::size_t i : free_) {
-      const FormParameter& parameter = form_.parameters[i];
+      const FormParameter& parameter = form_->parameters[i];
       // A CPU starts a kernel sooner than a GPU, and may use far less of its peaks.
       const double least = parameter.kind == ParameterKind::kNumber  ? parameter.least
                            : parameter.kind == ParameterKind::kShare ? 1e-4
@@ -127,7 +138,8 @@ class Fit {
         moved, measured, [&](std::span<const double> tried, std::span<double> predicted) {
           for (std::size_t i = 0; i < free_.size(); ++i) values[free_[i]] = tried[i];
           for (std::size_t p = 0; p < points.size(); ++p) {
-            predicted[p] = predict(*points[p], values);
+            // A logarithm for the relative error: twice and half are as far off.
+            predicted[p] = measured[p] * (1 + std::log(predict(*points[p], values) / measured[p]));
           }
         });
     for (std::size_t i = 0; i < free_.size(); ++i) {
@@ -135,6 +147,11 @@ class Fit {
     }
     if (loss != nullptr) *loss = minimum.loss;
     return values;
+  }
+
+  // ln(predicted / measured).
+  double away(const Point& point, std::span<const double> values) const {
+    return std::log(predict(point, values) / (point.row->median_us * 1e-6));
   }
 
   void add_errors(const std::vector<const Point*>& points, std::span<const double> values,
@@ -145,8 +162,8 @@ class Fit {
   }
 
  private:
-  const Device& device_;
-  const CostForm& form_;
+  const Device* device_;
+  const CostForm* form_;
   std::vector<double> values_;
   std::vector<std::size_t> free_;
 };
@@ -201,61 +218,118 @@ std::vector<double> best_tiles(const Device& device, const CostForm& form,
   return result;
 }
 
-MachineKernel fit_group(const Group& group, const Device& device, const Device* sheet,
-                        const std::string& provenance) {
-  const CostForm& form = *form_of(group.kind->family);
-  const bool few = group.points.size() < kFewRows;
-  MachineKernel result;
+std::vector<const Point*> without_outliers(const Fit& fit, std::span<const double> values,
+                                           const std::vector<const Point*>& points) {
+  std::vector<double> sizes;
+  for (const Point* point : points) sizes.push_back(std::fabs(fit.away(*point, values)));
+  std::vector<double> sorted = sizes;
+  std::sort(sorted.begin(), sorted.end());
+  const double limit =
+      std::max(std::log(kOutlierFactor), kOutlierSpread * sorted[sorted.size() / 2]);
+  std::vector<const Point*> result;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    if (sizes[i] <= limit) result.push_back(points[i]);
+  }
+  return result;
+}
+
+std::vector<std::size_t> free_parameters(const CostForm& form, bool few) {
   std::vector<std::size_t> free;
   for (std::size_t i = 0; i < form.parameters.size(); ++i) {
-    if (!moves(form.parameters[i], few)) continue;
-    free.push_back(i);
-    result.moved.emplace_back(form.parameters[i].key);
+    if (moves(form.parameters[i], few)) free.push_back(i);
   }
-  const Fit fit(device, form,
-                best_tiles(device, form, first_values(form, nearest_of(sheet, group), few), free,
-                           group.points),
-                free);
-  KernelConstants& constants = result.constants;
-  constants.family = group.kind->family;
-  constants.source = group.source;
-  constants.format = group.format;
-  constants.form = &form;
-  constants.values = fit.run(group.points);
-  std::vector<PredictionError> errors;
-  fit.add_errors(group.points, constants.values, errors);
-  result.fitted = summarise_errors(errors);
-  if (group.points.size() >= free.size() + 2 * kFolds) {
-    errors.clear();
-    for (std::size_t fold = 0; fold < kFolds; ++fold) {
-      std::vector<const Point*> seen, other;
-      for (std::size_t i = 0; i < group.points.size(); ++i) {
-        (i % kFolds == fold ? other : seen).push_back(group.points[i]);
-      }
-      fit.add_errors(other, fit.run(seen), errors);
-    }
-    result.held_out = summarise_errors(errors);
-  }
+  return free;
+}
+
+void set_ids_and_range(KernelConstants& constants, const std::vector<const Point*>& points) {
   std::vector<std::string> ids;
-  std::vector<double> extents(form.extents.size());
+  std::vector<double> extents(constants.form->extents.size());
   constants.range.assign(extents.size(), {1e300, 0});
-  for (const Point* point : group.points) {
+  for (const Point* point : points) {
     ids.push_back(point->id);
-    form.extents_of(call_of(*point->kind, point->subject), extents);
+    constants.form->extents_of(call_of(*point->kind, point->subject), extents);
     for (std::size_t i = 0; i < extents.size(); ++i) {
       constants.range[i].first = std::min(constants.range[i].first, extents[i]);
       constants.range[i].second = std::max(constants.range[i].second, extents[i]);
     }
   }
+  constants.fitted_to = compact_ids(ids);
+}
+
+std::optional<Fit> fit_of(const Group& group, const Device& device, const Device* sheet,
+                          const std::vector<const Point*>& points) {
+  const CostForm& form = *form_of(group.kind->family);
+  const bool few = points.size() < kFewRows;
+  const std::vector<std::size_t> free = free_parameters(form, few);
+  if (points.size() < 2 * free.size()) return std::nullopt;
+  const std::vector<double> first = first_values(form, nearest_of(sheet, group), few);
+  return Fit(device, form, best_tiles(device, form, first, free, points), free);
+}
+
+// Nothing: fewer than two rows for each parameter, which `reason` says.
+std::optional<MachineKernel> fit_group(const Group& group, const Device& device,
+                                       const Device* sheet, const std::string& provenance,
+                                       std::string& reason) {
+  const CostForm& form = *form_of(group.kind->family);
+  MachineKernel result;
+  std::vector<const Point*> kept = group.points;
+  std::optional<Fit> fit;
+  std::vector<double> values;
+  for (int judged = 0;; ++judged) {
+    fit = fit_of(group, device, sheet, kept);
+    if (!fit) {
+      const std::size_t out = group.points.size() - kept.size();
+      reason = fmt::format("{}, {}: {} rows{} are too few for {} parameters", group.kind->name,
+                           group.source, kept.size(),
+                           out > 0 ? fmt::format(" (and {} outliers)", out) : std::string(),
+                           free_parameters(form, kept.size() < kFewRows).size());
+      return std::nullopt;
+    }
+    values = fit->run(kept);
+    if (judged == kMostJudgements) break;
+    std::vector<const Point*> near = without_outliers(*fit, values, group.points);
+    if (near == kept) break;
+    kept = std::move(near);
+  }
+  for (const std::size_t i : fit->free()) result.moved.emplace_back(form.parameters[i].key);
+  std::vector<std::string> numbers;
+  for (const Point* point : group.points) {
+    if (std::find(kept.begin(), kept.end(), point) != kept.end()) continue;
+    numbers.push_back(fmt::format("{}", point->number));
+    result.outliers.push_back({point->number, std::exp(-fit->away(*point, values))});
+  }
+  KernelConstants& constants = result.constants;
+  constants.family = group.kind->family;
+  constants.source = group.source;
+  constants.format = group.format;
+  constants.form = &form;
+  constants.values = values;
+  std::vector<PredictionError> errors;
+  fit->add_errors(kept, constants.values, errors);
+  result.fitted = summarise_errors(errors);
+  if (kept.size() >= fit->free().size() + 2 * kFolds) {
+    errors.clear();
+    for (std::size_t fold = 0; fold < kFolds; ++fold) {
+      std::vector<const Point*> seen, other;
+      for (std::size_t i = 0; i < kept.size(); ++i) {
+        (i % kFolds == fold ? other : seen).push_back(kept[i]);
+      }
+      fit->add_errors(other, fit->run(seen), errors);
+    }
+    result.held_out = summarise_errors(errors);
+  }
+  set_ids_and_range(constants, kept);
   constants.label = CostLabel::kFitted;
   constants.provenance =
-      fmt::format("{}; {} rows, median error {:.1f} %, 90th percentile {:.1f} %{}", provenance,
-                  group.points.size(), 100 * result.fitted.median, 100 * result.fitted.p90,
+      fmt::format("{}; {} rows, median error {:.1f} %, 90th percentile {:.1f} %{}{}", provenance,
+                  kept.size(), 100 * result.fitted.median, 100 * result.fitted.p90,
                   result.held_out.rows > 0
                       ? fmt::format("; held out {:.1f} and {:.1f} %", 100 * result.held_out.median,
                                     100 * result.held_out.p90)
-                      : std::string("; too few rows to hold some out"));
-  constants.fitted_to = compact_ids(ids);
+                      : std::string("; too few rows to hold some out"),
+                  numbers.empty() ? std::string()
+                                  : fmt::format("; {} outliers left out: {} row {}", numbers.size(),
+                                                group.kind->name, fmt::join(numbers, ", ")));
   return result;
 }
 
@@ -267,20 +341,63 @@ std::vector<std::string> operators_of(const KernelKind& kind) {
   return {std::string(kind.op)};
 }
 
-Device sheet_of(const MeasurementFile& file, const std::string& file_name) {
+// to_yaml() puts these between double quotes as they are.
+std::string escaped(const std::string& text) {
+  const std::string quoted = yaml_quoted(text);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+// A row of a ceiling and what it reached, in B/s or FLOP/s.
+struct Ceiling {
+  double rate = 0;
+  const MeasuredCase* row = nullptr;
+  std::size_t number = 0;  // of the row in the file, from 1
+};
+
+// The best of one kind; a best that leaves the second far behind is a slip, and is said.
+double best_ceiling(std::vector<Ceiling>& rows, const std::string& kind, const char* unit,
+                    double most, const std::string& file_name, std::vector<std::string>& said) {
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Ceiling& a, const Ceiling& b) { return a.rate > b.rate; });
+  std::size_t best = 0;
+  if (rows.size() > 1 && rows[0].rate > kCeilingFactor * rows[1].rate) {
+    said.push_back(fmt::format("outlier: {} row {}: {:.3g} {}, the next is {:.3g}", kind,
+                               rows[0].number, rows[0].rate, unit, rows[1].rate));
+    best = 1;
+  }
+  if (rows[best].rate > most) {
+    throw Error(Place{file_name, rows[best].row->line},
+                fmt::format("{} reaches {:.3g} {}, more than any device's {:.0e}", kind,
+                            rows[best].rate, unit, most),
+                "are its times in us and its sizes in B?");
+  }
+  return rows[best].rate;
+}
+
+Device sheet_of(const MeasurementFile& file, const std::string& file_name,
+                std::vector<std::string>& said) {
   Device device;
   double memory = 0;
-  for (const MeasuredCase& row : file.rows) {
+  std::vector<Ceiling> copies;
+  std::map<DType, std::vector<Ceiling>> products;
+  for (std::size_t i = 0; i < file.rows.size(); ++i) {
+    const MeasuredCase& row = file.rows[i];
     const double seconds = row.median_us * 1e-6;
+    const auto size = [&](const char* name) { return static_cast<double>(row.what.size(name)); };
     if (row.what.kernel == "ceiling_memory") {
-      memory = std::max(memory, static_cast<double>(row.what.size("bytes")) / seconds);
+      copies.push_back({size("bytes") / seconds, &row, i + 1});
+    } else if (row.what.kernel == "ceiling_matrix") {
+      products[*parse_dtype(row.what.dtype)].push_back(
+          {2.0 * size("m") * size("n") * size("k") / seconds, &row, i + 1});
     }
-    if (row.what.kernel != "ceiling_matrix") continue;
-    const double flops = 2.0 * static_cast<double>(row.what.size("m")) *
-                         static_cast<double>(row.what.size("n")) *
-                         static_cast<double>(row.what.size("k")) / seconds;
-    FlopRate& peak = device.peak[*parse_dtype(row.what.dtype)];
-    peak = std::max(peak, FlopRate(flops));
+  }
+  if (!copies.empty()) {
+    memory = best_ceiling(copies, "ceiling_memory", "B/s", kMostMemory, file_name, said);
+  }
+  for (auto& [dtype, rows] : products) {
+    device.peak[dtype] =
+        FlopRate(best_ceiling(rows, fmt::format("ceiling_matrix of {}", to_text(dtype)), "FLOP/s",
+                              kMostCompute, file_name, said));
   }
   if (memory <= 0 || device.peak.empty()) {
     throw Error(Place{file_name}, "there are no rows of ceiling_memory and ceiling_matrix",
@@ -309,7 +426,7 @@ Device sheet_of(const MeasurementFile& file, const std::string& file_name) {
 MachineFit fit_machine(const MeasurementFile& file, const std::string& file_name,
                        const std::string& device_name, const Device* sheet) {
   MachineFit result;
-  result.device = sheet != nullptr ? *sheet : sheet_of(file, file_name);
+  result.device = sheet != nullptr ? *sheet : sheet_of(file, file_name, result.left_out);
   result.device.kernels.clear();
   result.device.name = device_name;
   const std::string provenance =
@@ -320,6 +437,13 @@ MachineFit fit_machine(const MeasurementFile& file, const std::string& file_name
                                             : std::string());
   result.device.source =
       sheet != nullptr ? sheet->source : "peaks and bandwidth measured: " + provenance;
+  if (file.failed_checks > 0) {
+    result.left_out.push_back(fmt::format(
+        "{} cases whose results were wrong when they were measured", file.failed_checks));
+  }
+  for (const LeftOut& each : file.left_out) {
+    result.left_out.push_back(fmt::format("{}, not measured: {}", each.kernel, each.reason));
+  }
   std::list<Point> points;
   std::vector<Group> groups;
   std::map<std::string, std::int64_t> left;
@@ -337,6 +461,7 @@ MachineFit fit_machine(const MeasurementFile& file, const std::string& file_name
     Point& point = points.emplace_back();
     point.row = &row;
     point.kind = kind;
+    point.number = number;
     point.id = fmt::format("{}#{}", file_name, number);
     point.sms = row.what.sms > 0 ? std::min(row.what.sms, result.device.sms) : result.device.sms;
     if (!fill(point)) {
@@ -356,13 +481,14 @@ MachineFit fit_machine(const MeasurementFile& file, const std::string& file_name
     result.left_out.push_back(fmt::format("{} ({} rows)", what, rows));
   }
   for (const Group& group : groups) {
-    const std::size_t least = 4;
-    if (group.points.size() < least) {
-      result.left_out.push_back(
-          fmt::format("{}: {} rows are too few for a fit", group.kind->name, group.points.size()));
+    std::string reason;
+    std::optional<MachineKernel> fitted =
+        fit_group(group, result.device, sheet, provenance, reason);
+    if (!fitted) {
+      result.left_out.push_back(reason);
       continue;
     }
-    MachineKernel kernel = fit_group(group, result.device, sheet, provenance);
+    MachineKernel& kernel = *fitted;
     if (kernel.fitted.median > kWorstMedian) {
       result.left_out.push_back(fmt::format(
           "{}, {}: the form misses its {} rows by a median of {:.0f} %: the roofline "
@@ -392,8 +518,8 @@ MachineFit fit_machine(const MeasurementFile& file, const std::string& file_name
 }
 
 std::string device_yaml(const Device& device) {
-  std::string text =
-      fmt::format("name: {}\nsource: \"{}\"\nsms: {}\n", device.name, device.source, device.sms);
+  std::string text = fmt::format("name: {}\nsource: {}\nsms: {}\n", yaml_scalar(device.name),
+                                 yaml_quoted(device.source), device.sms);
   if (device.clock_hz > 0) text += fmt::format("clock: {:.6g} MHz\n", device.clock_hz * 1e-6);
   text += "peak:\n";
   for (const auto& [dtype, peak] : device.peak) {
@@ -405,9 +531,14 @@ std::string device_yaml(const Device& device) {
   for (const auto& [dtype, share] : device.efficiency_of) {
     text += fmt::format("  {}: {:.3g}\n", to_text(dtype), share);
   }
-  text += fmt::format("  memory: {:.3g}\n  label: {}\n  source: \"{}\"\nkernels:\n",
-                      device.memory_efficiency, device.efficiency_label, device.efficiency_source);
-  for (const KernelConstants& kernel : device.kernels) text += to_yaml(kernel, 0);
+  text += fmt::format("  memory: {:.3g}\n  label: {}\n  source: {}\nkernels:\n",
+                      device.memory_efficiency, device.efficiency_label,
+                      yaml_quoted(device.efficiency_source));
+  for (KernelConstants kernel : device.kernels) {
+    kernel.provenance = escaped(kernel.provenance);
+    for (std::string& rows : kernel.fitted_to) rows = escaped(rows);
+    text += to_yaml(kernel, 0);
+  }
   return text;
 }
 

@@ -11,11 +11,18 @@
 
 namespace sim {
 
+// A row far from the fit of its kernel: left out, and the fit made again.
+struct OutlierRow {
+  std::int64_t number = 0;  // in the file, from 1
+  double factor = 1;        // measured / fitted
+};
+
 struct MachineKernel {
   KernelConstants constants;
   std::vector<std::string> moved;  // parameters that were fitted
   ErrorSummary fitted;             // rows that the constants were fitted to
   ErrorSummary held_out;  // each fourth of the rows, by a fit to the others; no rows: too few
+  std::vector<OutlierRow> outliers;
 };
 
 struct MachineFit {

@@ -11,7 +11,7 @@
 #include "sim/app/machine_fit.h"
 #include "sim/core/error.h"
 #include "sim/input/text_file.h"
-#include "sim/workloads/flows/text_writer.h"
+#include "sim/input/whole_file.h"
 
 namespace sim {
 namespace {
@@ -30,28 +30,16 @@ std::string errors_text(const MachineFit& fit, const char* before) {
     text += kernel.held_out.rows > 0
                 ? fmt::format("  {:>5.1f} {:>6.1f}", 100 * kernel.held_out.median,
                               100 * kernel.held_out.p90)
-                : std::string("      -      -");
+                : std::string("   too few rows");
     text += fmt::format("  moved {}\n", fmt::join(kernel.moved, ", "));
+    for (const OutlierRow& each : kernel.outliers) {
+      text += fmt::format("{}    outlier left out: {} row {}, measured {:.3g} times the fit\n",
+                          before, name, each.number, each.factor);
+    }
   }
   for (const std::string& each : fit.left_out)
     text += fmt::format("{}left out: {}\n", before, each);
   return text;
-}
-
-void write_whole(const std::string& out, const std::string& text) {
-  const std::string part = out + ".part";
-  try {
-    TextWriter writer(part);
-    writer.add(text);
-    writer.close();
-    std::error_code code;
-    std::filesystem::rename(part, out, code);
-    if (code) throw Error(Place{out}, "cannot be written: " + code.message());
-  } catch (const Error&) {
-    std::error_code ignored;
-    std::filesystem::remove(part, ignored);
-    throw;
-  }
 }
 
 }  // namespace
@@ -64,7 +52,14 @@ bool is_measurement_file(const std::string& path) {
 
 std::string fit_measurement_file(const std::string& path, const std::string& device,
                                  const std::string& out, const Catalog& catalog) {
+  std::error_code code;
+  if (!out.empty() && std::filesystem::equivalent(path, out, code)) {
+    throw Error(Place{out}, "the device would be written over the measurement it is made from",
+                "name another file with --out");
+  }
   const MeasurementFile file = read_measurement_file(path);
+  std::optional<WholeFile> place;
+  if (!out.empty()) place.emplace(out);
   std::optional<Device> sheet;
   if (!device.empty()) sheet = find_device(catalog, device);
   const std::filesystem::path named(out.empty() ? path : out);
@@ -74,7 +69,7 @@ std::string fit_measurement_file(const std::string& path, const std::string& dev
   const std::string yaml = device_yaml(fit.device);
   parse_device(yaml, out.empty() ? path : out);  // what was written can be read
   if (out.empty()) return yaml + errors_text(fit, "# ");
-  write_whole(out, yaml);
+  place->write(yaml);
   return fmt::format("{}: device '{}', {} kernels of {}\n", out, fit.device.name,
                      fit.kernels.size(), path) +
          errors_text(fit, "");

@@ -1,6 +1,7 @@
 // simulate calibrate fit on a file of the microbenchmark, and what a scenario may ask of kernels.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/app/refusal.h"
@@ -76,6 +77,123 @@ TEST_F(MachineFit, WhatItCannotUseIsSaid) {
   EXPECT_EQ(refused({"calibrate", "fit", "a100-nccl", "--out", "x.yaml"}),
             "--device and --out go with a file of the microbenchmark; constants of a specification "
             "are printed\n");
+}
+
+// A norm as in measured(), twelve rows of it with distinct sizes, the times of `wrong` (row of the
+// norm, from 0) off by a factor.
+std::string norms(const std::map<int, double>& wrong, double memory_us = 10000) {
+  std::string text = kHead;
+  text += row("ceiling_memory", "bytes: 100000000", memory_us, "options: {what: copy}, ");
+  text += row("ceiling_matrix", "m: 1000, n: 1000, k: 1000", 20000);
+  for (int i = 0; i < 12; ++i) {
+    const int rows = 1 << i;
+    const auto found = wrong.find(i);
+    text += row("norm", "rows: " + std::to_string(rows) + ", hidden: 512",
+                (5 + 8 * 512 * rows / 5e3) * (found == wrong.end() ? 1 : found->second));
+  }
+  return text;
+}
+
+// Whichever row it is, one slip of a unit moves no constant; the third row of the file is the
+// norm's first.
+TEST_F(MachineFit, ARowOffByAThousandIsAnOutlier) {
+  const auto time_of = [&](const std::string& rows) {
+    const CommandResult asked =
+        simulate(folder_, {"cost", "--device", "toy.yaml", "--kernel", "norm", "--set",
+                           "dtype=fp32", "--set", "rows=" + rows, "--set", "hidden=512", "--json"});
+    return nlohmann::json::parse(asked.out)["time_s"].get<double>();
+  };
+  for (const int at : {0, 1, 6, 11}) {
+    for (const double factor : {1e-3, 1e3}) {
+      folder_.write("m.yaml", norms({{at, factor}}));
+      const CommandResult fit =
+          simulate(folder_, {"calibrate", "fit", "m.yaml", "--out", "toy.yaml"});
+      ASSERT_EQ(fit.exit_code, 0) << fit.err;
+      const std::string number = std::to_string(at + 3);
+      EXPECT_NE(fit.out.find("outlier left out: norm row " + number + ", measured "),
+                std::string::npos)
+          << fit.out;
+      EXPECT_NE(folder_.read("toy.yaml").find("1 outliers left out: norm row " + number + "\""),
+                std::string::npos);
+      EXPECT_EQ(fit.out.find("outlier", fit.out.find("outlier") + 1), std::string::npos) << fit.out;
+      EXPECT_NEAR(time_of("4") / (5e-6 + 8 * 512 * 4 / 5e9), 1, 0.1) << at << " " << factor;
+      EXPECT_NEAR(time_of("1000") / (5e-6 + 8 * 512 * 1000 / 5e9), 1, 0.1) << at << " " << factor;
+    }
+  }
+}
+
+TEST_F(MachineFit, CeilingsAreHeldAgainstEachOtherAndAgainstReason) {
+  const std::string copy = row("ceiling_memory", "bytes: 100000000", 10, "options: {what: read}, ");
+  folder_.write("m.yaml", norms({}) + copy);  // row 15: 10 TB/s
+  const CommandResult fit = simulate(folder_, {"calibrate", "fit", "m.yaml", "--out", "toy.yaml"});
+  EXPECT_EQ(fit.exit_code, 0) << fit.err;
+  EXPECT_NE(fit.out.find("left out: outlier: ceiling_memory row 15: 1e+13 B/s, the next is 1e+10"),
+            std::string::npos)
+      << fit.out;
+  EXPECT_NE(folder_.read("toy.yaml").find("bandwidth: 10 GB/s"), std::string::npos);
+  std::filesystem::remove(folder_.file("toy.yaml"));
+  folder_.write("fast.yaml", norms({}, 0.5));  // 1e8 B in 0.5 us
+  EXPECT_EQ(refused({"calibrate", "fit", "fast.yaml"}),
+            "fast.yaml:10: ceiling_memory reaches 2e+14 B/s, more than any device's 1e+14; are its "
+            "times in us and its sizes in B?\n");
+}
+
+TEST_F(MachineFit, FewRowsAreNoFit) {
+  const std::string few = row("activation", "rows: 4, inter: 64", 6);
+  folder_.write("m.yaml", measured() + few + few + few);
+  const CommandResult seven = simulate(folder_, {"calibrate", "fit", "m.yaml", "--out", "t.yaml"});
+  EXPECT_NE(seven.out.find("too few rows  moved"), std::string::npos) << seven.out;
+  EXPECT_NE(seven.out.find("left out: activation, microbench-own: 3 rows are too few for 2 "
+                           "parameters\n"),
+            std::string::npos)
+      << seven.out;
+}
+
+TEST_F(MachineFit, WhatTheMeasurementLeftOutIsShown) {
+  std::string text = measured();
+  text.insert(text.find("rows:\n"),
+              "left_out:\n- {kernel: peer_copy, reason: one device}\nfailed_checks: 3\n");
+  folder_.write("m.yaml", text);
+  const CommandResult fit = simulate(folder_, {"calibrate", "fit", "m.yaml", "--out", "toy.yaml"});
+  EXPECT_NE(fit.out.find("left out: 3 cases whose results were wrong when they were measured\n"
+                         "left out: peer_copy, not measured: one device\n"),
+            std::string::npos)
+      << fit.out;
+}
+
+TEST_F(MachineFit, NamesThatAreNoYamlAreQuoted) {
+  std::string text = measured();
+  text.replace(text.find("name: toy"), 9, "name: 'Intel \"X\" CPU'");
+  folder_.write("m: [1.yaml", text);
+  const CommandResult fit =
+      simulate(folder_, {"calibrate", "fit", "m: [1.yaml", "--out", "a: [b.yaml"});
+  EXPECT_EQ(fit.exit_code, 0) << fit.err;
+  const std::string device = folder_.read("a: [b.yaml");
+  EXPECT_EQ(device.substr(0, device.find('\n')), "name: \"a: [b\"");
+  EXPECT_NE(device.find("on Intel \\\"X\\\" CPU"), std::string::npos) << device;
+}
+
+TEST_F(MachineFit, FilesThatAreNoneOfOursAreNamed) {
+  folder_.write("m.yaml", measured());
+  folder_.write("empty.yaml", "");
+  folder_.write("other.yaml", "a: 1\n");
+  EXPECT_EQ(refused({"calibrate", "fit", "empty.yaml", "--out", "x.yaml"}),
+            "empty.yaml: the file is empty; write one with: microbench --backend cpu --quick --out "
+            "FILE\n");
+  EXPECT_EQ(
+      refused({"calibrate", "fit", "other.yaml", "--out", "x.yaml"}),
+      "other.yaml:1:1: this is not a microbenchmark's file: it has no key 'format'; write one "
+      "with: microbench --backend cpu --quick --out FILE\n");
+  EXPECT_EQ(refused({"calibrate", "fit", "m.yaml", "--data", "."}),
+            "--data has no effect on a file of the microbenchmark; leave it out\n");
+  EXPECT_EQ(refused({"calibrate", "fit", "m.yaml", "--out", "./m.yaml"}),
+            "./m.yaml: the device would be written over the measurement it is made from; name "
+            "another file with --out\n");
+  EXPECT_EQ(refused_scenario("model: model.yaml\ncluster: {use: single-device, device: m.yaml}\n"
+                             "workload: {kind: decode, tokens_per_gpu: 2, context: 10}\n"
+                             "routing: {synthetic: {uniform: true}}\n"),
+            "m.yaml:1:9: this is a measurement; `simulate calibrate fit` makes a device of "
+            "it\n");
 }
 
 TEST_F(MachineFit, ASourceThatNoDeviceHasIsRefused) {

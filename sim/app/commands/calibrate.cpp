@@ -12,6 +12,7 @@
 #include "models/calibration/dense_accuracy.h"
 #include "models/calibration/dense_fit.h"
 #include "models/calibration/expert_calibration.h"
+#include "models/calibration/measurement_file.h"
 #include "models/costs/constants_file.h"
 #include "models/device_reader.h"
 #include "sim/app/accuracy_experts.h"
@@ -108,16 +109,23 @@ void fit_dense(const DenseSpec& spec, const Catalog& catalog, const std::string&
 }
 
 // Files of the microbenchmark; the others are specifications. Returns whether there were any.
-bool fit_measurements(const std::vector<std::string>& names, const std::string& device,
-                      const std::string& out, const Catalog& catalog) {
+bool fit_measurements(const std::vector<std::string>& names, const std::string& data,
+                      const std::string& device, const std::string& out, const Catalog& catalog) {
   const auto measured = std::count_if(names.begin(), names.end(), is_measurement_file);
   if (measured == 0) {
     if (device.empty() && out.empty()) return false;
+    std::error_code code;  // a file that should be a measurement: what is wrong with it
+    for (const std::string& name : names) {
+      if (std::filesystem::is_regular_file(name, code)) read_measurement_file(name);
+    }
     throw Error("--device and --out go with a file of the microbenchmark",
                 "constants of a specification are printed");
   }
   if (names.size() > 1) {
     throw Error("one file of the microbenchmark at a time", "each makes one device");
+  }
+  if (!data.empty()) {
+    throw Error("--data has no effect on a file of the microbenchmark", "leave it out");
   }
   std::cout << fit_measurement_file(names.front(), device, out, catalog);
   return true;
@@ -126,7 +134,7 @@ bool fit_measurements(const std::vector<std::string>& names, const std::string& 
 void fit(const std::vector<std::string>& names, const std::string& data, const std::string& device,
          const std::string& out) {
   const Catalog catalog;
-  if (fit_measurements(names, device, out, catalog)) return;
+  if (fit_measurements(names, data, device, out, catalog)) return;
   const std::string folder = data_folder(data, catalog);
   for (const std::string& name : names) {
     const std::string file = spec_file(name, catalog);
