@@ -1,7 +1,5 @@
 #include "sim/input/whole_file.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -39,8 +37,11 @@ WholeFile::WholeFile(const std::string& path) : path_(path) {
   const fs::file_status status = fs::status(path, code);
   if (fs::is_directory(status)) fail(path, "it is a folder", "name a file in it");
   if (fs::exists(status) && !fs::is_regular_file(status)) {
-    if (access(path.c_str(), W_OK) != 0) fail(path, std::strerror(errno));
     name_ = path;
+    if (fs::is_fifo(status)) return;  // opened it would wait for its reader
+    std::FILE* file = std::fopen(path.c_str(), "ab");
+    if (file == nullptr) fail(path, std::strerror(errno));
+    std::fclose(file);
     return;
   }
   if (!fs::exists(status) && status.type() != fs::file_type::not_found) fail(path, code.message());
