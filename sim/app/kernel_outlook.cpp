@@ -73,7 +73,11 @@ std::vector<KernelOutlook> kernel_outlook(const Scenario& scenario) {
       std::span<const std::string> covered;
       if (routed) {
         ffn = balanced_experts(scenario, {l, b}, one.tokens, rows);
-        if (scenario.layout.ep == 1) covered = costs.covered(ffn, device);
+        if (scenario.layout.ep == 1) {
+          covered = costs.covered(ffn, device);
+        } else if (scenario.exchange != nullptr) {
+          covered = operators_inside(*scenario.exchange);
+        }
       }
       for (const BlockPart part :
            {BlockPart::kBeforeDispatch, BlockPart::kShared, BlockPart::kAfterCombine}) {

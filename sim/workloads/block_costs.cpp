@@ -23,9 +23,15 @@ std::int32_t CostLedger::line(const std::string& kernel, const std::string& devi
   return at->second;
 }
 
+std::span<const std::string> operators_inside(const ExchangeAlgorithm& exchange) {
+  static const std::vector<std::string> kRows = {"permute_quantise", "weighted_sum"};
+  return exchange.handles_rows ? std::span<const std::string>(kRows)
+                               : std::span<const std::string>();
+}
+
 BlockCosts::BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger,
-                       bool local)
-    : model_(model), costs_(costs), ledger_(ledger), local_(local) {
+                       bool local, const ExchangeAlgorithm* exchange)
+    : model_(model), costs_(costs), ledger_(ledger), local_(local), exchange_(exchange) {
   for (std::size_t l = 0; l < model.layers.size(); ++l) {
     std::size_t first = 0;
     while (!(model.layers[first] == model.layers[l])) ++first;
@@ -115,7 +121,10 @@ PricedKernel BlockCosts::price(OperatorKind kind, const std::string& name, const
 
 std::span<const std::string> BlockCosts::covered(int layer, int block, const Device& device) const {
   const Block& here = block_at(model_, {layer, block});
-  if (!local_ || here.kind() != BlockKind::kFfn || !here.ffn().routing) return {};
+  if (here.kind() != BlockKind::kFfn || !here.ffn().routing) return {};
+  if (!local_) {
+    return exchange_ != nullptr ? operators_inside(*exchange_) : std::span<const std::string>();
+  }
   static constexpr std::int64_t kOneRow[] = {1};
   return costs_.covered(expert_ffn(model_, {layer, block}, kOneRow, 1), device);
 }

@@ -11,6 +11,7 @@
 #include "models/cost_model.h"
 #include "models/moe_model.h"
 #include "models/operators.h"
+#include "sim/policies/collectives/exchange.h"
 
 namespace sim {
 
@@ -45,11 +46,16 @@ class CostLedger {
   std::vector<Line> lines_;
 };
 
+// The operators of a step that an exchange's own kernels do on the way.
+std::span<const std::string> operators_inside(const ExchangeAlgorithm& exchange);
+
 class BlockCosts {
  public:
   // Keeps references. `local`: every rank holds all experts (EP 1), so that the experts' kernel is
   // handed the tokens themselves, and what it covers beside its matrices is not run again.
-  BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger, bool local);
+  // `exchange`: behind which the experts run otherwise; what it does to the rows likewise.
+  BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger, bool local,
+             const ExchangeAlgorithm* exchange);
 
   void clear() { cache_.clear(); }  // once per step: contexts grow, so batches do not come back
   const std::vector<PricedKernel>& block(int layer, int block, BlockPart part,
@@ -78,6 +84,7 @@ class BlockCosts {
   const CostModel& costs_;
   CostLedger& ledger_;
   bool local_;
+  const ExchangeAlgorithm* exchange_;
   std::vector<int> same_as_;  // per layer
   std::map<Key, std::vector<PricedKernel>> cache_;
 };

@@ -32,7 +32,7 @@ InferenceStep::InferenceStep(const InferenceSetup& setup, TaskGraph& graph, Clus
       routing_source_(routing),
       ledger_(ledger),
       traffic_(std::move(traffic)),
-      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1) {
+      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1, setup.exchange) {
   for (int r = 0; r < setup.layout.world; ++r) {
     const DeviceId device(r);
     Rank rank;

@@ -241,5 +241,23 @@ TEST_F(MachineFit, AStepDoesNotRepeatWhatAFusedCallHolds) {
   EXPECT_NE(kernels("roofline").find("\n2\n1\n"), std::string::npos) << kernels("roofline");
 }
 
+// DeepEP's low-latency kernels cast, scatter and sum the rows themselves; with NCCL kernels of
+// their own do.
+TEST_F(MachineFit, AStepDoesNotRepeatWhatAnExchangeDoesToItsRows) {
+  const auto kernels = [&](const std::string& dispatch) {
+    const CommandResult run =
+        simulate(folder_, {"run", "first-light", "--results", dispatch + ".db", "--set",
+                           "workload.steps=1", "--set", "communication.dispatch=" + dispatch});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return simulate(folder_, {"query", dispatch + ".db",
+                              "SELECT count(*) FROM costs WHERE kernel IN ('permute_quantise', "
+                              "'weighted_sum')",
+                              "--csv"})
+        .out;
+  };
+  EXPECT_NE(kernels("deepep-low-latency").find("\n0\n"), std::string::npos);
+  EXPECT_NE(kernels("nccl").find("\n2\n"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace sim::testing

@@ -82,6 +82,9 @@ struct ExchangeAlgorithm {
   std::string_view built_of = "";  // whose constants start its stages when it has none of its own
   bool tensor_groups = false;      // travels by tensor-parallel groups: Exchange::tensor_parallel
   bool receive_hook = false;  // may hold no SM between issuing and receiving; see sms_of_rows()
+  // Its kernels quantise and scatter the rows as they send them, and sum them as they receive them:
+  // their measured times hold it, and a step does not run it again (DeepEP's low-latency kernels).
+  bool handles_rows = false;
 
   // Fills the body's start-ups, stages and transfers; body.start is the caller's.
   void make(const Exchange& exchange, const StartupCost& cost, ClusterNetwork& network,
@@ -97,7 +100,7 @@ inline constexpr std::array kExchangeAlgorithms{
         "deepep-low-latency",
         "direct one-sided writes, one copy per (token, expert) (DeepEP decode kernels)",
         StartRule::kOneSided, 0, 16, false, &pairwise_per_row,
-        "two sets of (experts + 1) x tokens messages", "", false, true},
+        "two sets of (experts + 1) x tokens messages", "", false, true, true},
     ExchangeAlgorithm{"deepep-normal",
                       "one copy per (token, node) to the same rail, forwarded once per rank over "
                       "NVLink (DeepEP prefill)",
@@ -108,7 +111,7 @@ inline constexpr std::array kExchangeAlgorithms{
                       "release of DeepEP's decode kernels)",
                       StartRule::kOneSided, 0, 16, false, &pairwise_per_row_over_nics,
                       "two sets of (experts + 1) x tokens messages", "deepep-low-latency", false,
-                      true},
+                      true, true},
     ExchangeAlgorithm{"nvlink-one-sided",
                       "direct one-sided stores, one copy per (token, rank) (NVLink domains)",
                       StartRule::kOneSided, 0, 0, true, &pairwise_per_rank, "tokens of every rank"},
