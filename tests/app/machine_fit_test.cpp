@@ -1,6 +1,8 @@
 // simulate calibrate fit on a file of the microbenchmark, and what a scenario may ask of kernels.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -257,6 +259,21 @@ TEST_F(MachineFit, AStepDoesNotRepeatWhatAnExchangeDoesToItsRows) {
   };
   EXPECT_NE(kernels("deepep-low-latency").find("\n0\n"), std::string::npos);
   EXPECT_NE(kernels("nccl").find("\n2\n"), std::string::npos);
+}
+
+// The device `cpu` is what the command makes of the measurement beside it.
+TEST_F(MachineFit, TheCommittedMachineIsItsMeasurement) {
+  const std::string models = std::string(MOE_SOURCE_DIR) + "/models/";
+  const auto text_of = [](const std::string& path) {
+    std::ifstream in(path);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const CommandResult fit = simulate(
+      folder_, {"calibrate", "fit", models + "calibration/measured/cpu-xeon-2026-11-22.yaml",
+                "--out", "cpu.yaml"});
+  ASSERT_EQ(fit.exit_code, 0) << fit.err;
+  const std::string committed = text_of(models + "devices/cpu.yaml");
+  EXPECT_EQ(folder_.read("cpu.yaml"), committed.substr(committed.find('\n') + 1));
 }
 
 }  // namespace
