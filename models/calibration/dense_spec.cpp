@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "sim/input/fitting/read_parameter.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -30,22 +31,6 @@ std::vector<std::string> names_among(YamlMap& map, const std::string& key,
   return given;
 }
 
-double value_in(YamlMap& map, const FormParameter& parameter) {
-  const std::string key(parameter.key);
-  switch (parameter.kind) {
-    case ParameterKind::kDuration:
-      return to_seconds(map.duration(key));
-    case ParameterKind::kBandwidth:
-      return map.bandwidth(key).count();
-    case ParameterKind::kBytes:
-      return static_cast<double>(map.bytes(key).count());
-    case ParameterKind::kShare:
-    case ParameterKind::kNumber:
-      return map.number(key, {0, parameter.most});
-  }
-  return 0;
-}
-
 void read_form(YamlMap& map, DenseKernelSpec& kernel) {
   std::vector<std::string> forms;
   for (const CostForm* form : cost_forms()) {
@@ -60,7 +45,8 @@ void read_form(YamlMap& map, DenseKernelSpec& kernel) {
   if (std::optional<YamlMap> fixed = map.map_if("fixed")) {
     for (const FormParameter& parameter : kernel.form->parameters) {
       if (fixed->has(parameter.key)) {
-        kernel.fixed[std::string(parameter.key)] = value_in(*fixed, parameter);
+        kernel.fixed[std::string(parameter.key)] =
+            read_parameter(*fixed, parameter, {0, parameter.most});
       }
     }
     fixed->finish();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sim/input/fitting/read_parameter.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -36,23 +37,9 @@ double parameter_value(YamlMap& map, const FormParameter& parameter) {
   // What every fit moves; the other parameters have a value that switches their term off.
   const bool needed = key == "start" || key == "compute_share" || key == "memory_share";
   if (!map.has(key) && !needed) return parameter.absent;
-  double value = 0;
-  switch (parameter.kind) {
-    case ParameterKind::kDuration:
-      value = to_seconds(map.duration(key));
-      break;
-    case ParameterKind::kBandwidth:
-      value = map.bandwidth(key).count();
-      break;
-    case ParameterKind::kBytes:
-      value = static_cast<double>(map.bytes(key).count());
-      break;
-    case ParameterKind::kShare:
-    case ParameterKind::kNumber:
-      // A share of nothing is a kernel that never ends.
-      return map.number(key,
-                        {needed ? parameter.least : 0, std::max(parameter.most, parameter.absent)});
-  }
+  // A share of nothing is a kernel that never ends.
+  const double value = read_parameter(
+      map, parameter, {needed ? parameter.least : 0, std::max(parameter.most, parameter.absent)});
   if (value < 0) map.mistake(key, fmt::format("'{}' cannot be negative", key));
   return value;
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "sim/input/fitting/read_parameter.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -23,22 +24,6 @@ const FormParameter* parameter_named(const FitForm& form, std::string_view key) 
     if (parameter.key == key) return &parameter;
   }
   return nullptr;
-}
-
-double value_in(YamlMap& map, const FormParameter& parameter) {
-  const std::string key(parameter.key);
-  switch (parameter.kind) {
-    case ParameterKind::kDuration:
-      return to_seconds(map.duration(key));
-    case ParameterKind::kBandwidth:
-      return map.bandwidth(key).count();
-    case ParameterKind::kBytes:
-      return static_cast<double>(map.bytes(key).count());
-    case ParameterKind::kShare:
-    case ParameterKind::kNumber:
-      return map.number(key, {0, parameter.most});
-  }
-  return 0;
 }
 
 // What may stand at the top as a default and in a fit instead of it.
@@ -66,7 +51,8 @@ void read_choices(YamlMap& map, const FitForm& form, CalibrationFit& fit) {
     fit.fixed.clear();
     for (const FormParameter& parameter : form.parameters) {
       if (fixed->has(parameter.key)) {
-        fit.fixed[std::string(parameter.key)] = value_in(*fixed, parameter);
+        fit.fixed[std::string(parameter.key)] =
+            read_parameter(*fixed, parameter, {0, parameter.most});
       }
     }
     fixed->finish();
