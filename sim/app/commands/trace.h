@@ -1,0 +1,13 @@
+// The subcommands of `simulate trace`, one file each.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace sim {
+
+void attach_trace_synth(CLI::App& trace);
+void attach_trace_import(CLI::App& trace);
+void attach_trace_info(CLI::App& trace);
+void attach_trace_stats(CLI::App& trace);
+
+}  // namespace sim

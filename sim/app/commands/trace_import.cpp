@@ -1,0 +1,36 @@
+// simulate trace import: a foreign routing file to .moetrace.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "sim/app/commands/trace.h"
+#include "traces/import/import.h"
+
+namespace sim {
+
+void attach_trace_import(CLI::App& parent) {
+  struct Arguments {
+    std::string file, out;
+    ImportOptions options;
+  };
+  CLI::App* command = parent.add_subcommand(
+      "import", "a foreign routing file to .moetrace (`simulate list policies` names the formats)");
+  auto a = std::make_shared<Arguments>();
+  command->add_option("file", a->file, "the file, gzipped or not")->required();
+  command->add_option("-o,--out", a->out, "the .moetrace to write")->required();
+  command->add_option("--format", a->options.format, "when it is not recognised");
+  command->add_option("--model", a->options.model, "the model it was recorded with");
+  command->add_option("--experts", a->options.experts,
+                      "experts per layer, for a model we do not know");
+  command->add_option("--top-k", a->options.top_k, "choices per token, for a model we do not know");
+  command->callback([a] {
+    const ImportReport report = import_trace(a->file, a->out, a->options);
+    std::cout << fmt::format("{}: {} rows of {} read as {}\n", a->out, report.rows, report.model,
+                             report.format);
+    for (const std::string& note : report.notes) std::cout << "note: " << note << "\n";
+  });
+}
+
+}  // namespace sim

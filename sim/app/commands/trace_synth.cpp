@@ -1,0 +1,99 @@
+// simulate trace synth: write a synthetic trace.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "sim/app/commands/trace.h"
+#include "sim/core/error.h"
+#include "traces/statistics.h"
+#include "traces/synthetic/synthetic.h"
+
+namespace sim {
+namespace {
+
+struct SynthArguments {
+  std::string out;
+  std::string model = "synthetic";
+  double zipf = 0;
+  int layers = 24, experts = 32, top_k = 4, steps = 0, ranks = 8;
+  std::int64_t tokens_per_rank = 64, requests = 0;
+  std::vector<std::int64_t> positions = {16, 64};
+  double repeat = 0;
+  std::uint64_t seed = 1;
+};
+
+void synth(const SynthArguments& arguments) {
+  SyntheticSpec spec;
+  spec.kind = arguments.zipf > 0 ? SyntheticKind::kZipf : SyntheticKind::kUniform;
+  spec.exponent = arguments.zipf;
+  SyntheticTrace trace;
+  trace.model = arguments.model;
+  trace.experts.assign(static_cast<std::size_t>(arguments.layers), arguments.experts);
+  trace.top_k = arguments.top_k;
+  if (arguments.requests > 0) {
+    trace.requests = arguments.requests;
+    trace.min_positions = arguments.positions[0];
+    trace.max_positions = arguments.positions[1];
+    trace.repeat = arguments.repeat;
+  } else {
+    trace.steps = arguments.steps;
+    trace.tokens_per_rank.assign(static_cast<std::size_t>(arguments.ranks),
+                                 arguments.tokens_per_rank);
+  }
+  write_synthetic(spec, trace, arguments.seed, arguments.out);
+  const TraceInfo info = read_info(arguments.out);
+  std::cout << fmt::format("{}: {} tokens, {} bytes ({:.2f} per choice)\n", arguments.out,
+                           info.rows, info.file_bytes, info.bytes_per_choice);
+}
+
+}  // namespace
+
+void attach_trace_synth(CLI::App& parent) {
+  CLI::App* command = parent.add_subcommand(
+      "synth", "write a synthetic trace: steps and ranks, or requests and positions");
+  auto a = std::make_shared<SynthArguments>();
+  command->add_option("-o,--out", a->out, "the .moetrace to write")->required();
+  command->add_option("--model", a->model, "name in the header")->capture_default_str();
+  command->add_option("--zipf", a->zipf, "exponent of the experts' popularity; 0: uniform")
+      ->check(CLI::Range(0.0, 20.0))
+      ->capture_default_str();
+  command->add_option("--layers", a->layers, "routed layers")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--experts", a->experts, "experts per layer")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  command->add_option("--top-k", a->top_k, "choices per token")
+      ->check(CLI::Range(1, 255))
+      ->capture_default_str();
+  auto* steps =
+      command->add_option("--steps", a->steps, "steps of --tokens-per-rank tokens on --ranks ranks")
+          ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--ranks", a->ranks, "source ranks")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--tokens-per-rank", a->tokens_per_rank, "tokens")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  auto* requests = command->add_option("--requests", a->requests, "requests instead of steps")
+                       ->check(CLI::Range(1, 1 << 24));
+  command->add_option("--positions", a->positions, "least and most tokens of a request")
+      ->expected(2)
+      ->check(CLI::Range(1, 1 << 24));
+  command
+      ->add_option("--repeat", a->repeat,
+                   "chance that a token keeps the experts of the one before it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--seed", a->seed, "seed")->capture_default_str();
+  steps->excludes(requests);
+  command->callback([a, steps, requests] {
+    if (steps->count() + requests->count() == 0)
+      throw Error("trace synth needs --steps or --requests");
+    synth(*a);
+  });
+}
+
+}  // namespace sim
