@@ -1,7 +1,9 @@
 // The subcommands of `simulate trace`, one file each.
 #pragma once
 
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App;
+}
 
 namespace sim {
 
