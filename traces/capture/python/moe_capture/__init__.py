@@ -1,0 +1,6 @@
+"""Records which token went to which expert, from Python. See README.md beside this package."""
+
+from .capture import Capture
+from .model import ModelCapture, capture_logits, capture_model
+
+__all__ = ["Capture", "ModelCapture", "capture_logits", "capture_model"]
