@@ -19,6 +19,9 @@ class Block:
     __slots__ = ("pointer", "type", "rows", "columns", "row_bytes", "owner")
 
     def __init__(self, pointer, type_name, rows, columns, row_bytes, owner):
+        if not pointer:  # an empty tensor has no memory, but the library wants an address
+            owner = ctypes.c_int64()
+            pointer = ctypes.addressof(owner)
         self.pointer, self.type, self.rows, self.columns, self.row_bytes = pointer, type_name, rows, columns, row_bytes
         self.owner = owner  # keeps the memory alive
 
@@ -73,7 +76,7 @@ def _from_array(value, types, what):
     size = value.itemsize
     if value.ndim == 1:
         value = value.reshape(-1, 1)
-    if columns > 1 and value.strides[1] != size or rows > 1 and (value.strides[0] < columns * size or value.strides[0] % size):
+    if not value.flags.aligned or columns > 1 and value.strides[1] != size or rows > 1 and (value.strides[0] < columns * size or value.strides[0] % size):
         value = value.copy(order="C")
     row_bytes = value.strides[0] if rows > 1 else columns * size
     return Block(value.__array_interface__["data"][0], name, rows, columns, row_bytes, value)

@@ -60,6 +60,10 @@ class _Inputs:
         self.mask, self.past = None, 0
         if self.shape and hasattr(mask, "dim") and mask.dim() == 2 and mask.shape[0] == self.shape[0] and mask.shape[1] >= self.shape[1]:
             self.mask, self.past = mask, mask.shape[1] - self.shape[1]
+        self._real = None
+        if self.mask is not None:
+            kept = self.mask[:, self.past:].reshape(-1) != 0  # the next line waits for the device, once per forward
+            self._real = None if bool(kept.all()) else kept.nonzero().reshape(-1)
         self.position_ids = named.get("position_ids")
         cache = named.get("past_key_values")
         if self.mask is None and hasattr(cache, "get_seq_length"):
@@ -71,10 +75,7 @@ class _Inputs:
 
     def real(self):
         """Indices of the rows that are no padding, or None when all are real."""
-        if self.mask is None:
-            return None
-        kept = self.mask[:, self.past:].reshape(-1) != 0
-        return None if bool(kept.all()) else kept.nonzero().reshape(-1)
+        return self._real
 
     def positions(self):
         """[batch, sequence]: from position_ids, else counted from the mask, else from the length of the cache."""
@@ -166,7 +167,7 @@ class ModelCapture:
 
     def _begin(self, signature, arguments, keywords):
         recording = not self._paused and not _in_backward()
-        self._inside, self._inputs = recording, None
+        self._inside, self._inputs, self._described = recording, None, False
         if not recording:
             return
         if self._count_steps:
@@ -192,9 +193,13 @@ class ModelCapture:
             try:
                 self._record(layer, router, output)
             except Exception as mistake:  # never stop the host
-                self.disabled[router.name] = str(mistake)
-                self._warn(f"router {router.name}", mistake)
+                self._disable(router.name, mistake)
         return hook
+
+    def _disable(self, name, mistake):
+        if name not in self.disabled:
+            self.disabled[name] = str(mistake)
+            self._warn(f"router {name}", mistake)
 
     def _warn(self, what, mistake):
         warnings.warn(f"moe_capture: {what} is no longer recorded: {mistake}", RuntimeWarning, stacklevel=2)
@@ -205,12 +210,15 @@ class ModelCapture:
         with torch.no_grad():
             choice = router.adapter.read(router, output)
             rows = choice.ids.shape[0]
-            fields = {"ids": choice.ids, "weights": choice.weights if self.log.has_weights else None, "counts": choice.counts}
+            ids = choice.ids if choice.ids.device.type == "cpu" else choice.ids.int()  # less to copy
+            fields = {"ids": ids, "weights": choice.weights if self.log.has_weights else None, "choices": choice.choices}
             inputs = self._inputs
             if inputs is not None and inputs.rows == rows:
-                if self._token_ids and inputs.token_ids is not None:
+                # What describes the tokens needs to be said once, by the first layer.
+                first_layer, self._described = not self._described, True
+                if self._token_ids and first_layer and inputs.token_ids is not None:
                     fields["token_ids"] = inputs.token_ids.reshape(-1)
-                if self._requests:
+                if self._requests and first_layer:
                     first = self._next_request
                     request = torch.arange(first, first + inputs.shape[0]).unsqueeze(1).expand(inputs.shape)
                     fields["requests"], fields["positions"] = request.reshape(-1), inputs.positions().reshape(-1)
@@ -224,7 +232,13 @@ class ModelCapture:
 
     def _write(self, where, fields):
         step, layer = where
-        self.log.record(step=step, layer=layer, rank=self.rank, **fields)
+        name = self.routers[layer].name
+        if name in self.disabled:
+            return
+        try:
+            self.log.record(step=step, layer=layer, rank=self.rank, **fields)
+        except Exception as mistake:  # never stop the host
+            self._disable(name, mistake)
 
 
 class _Paused:
