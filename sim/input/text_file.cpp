@@ -13,7 +13,6 @@
 namespace sim {
 namespace {
 
-constexpr std::size_t kMostLineBytes = 4 << 20;
 constexpr std::size_t kReadBytes = 256 << 10;
 
 void require_file(const std::string& path) {
@@ -58,7 +57,8 @@ std::string read_head(const std::string& path, std::size_t bytes) {
   return head;
 }
 
-TextFile::TextFile(std::string path) : path_(std::move(path)) {
+TextFile::TextFile(std::string path, std::size_t most_line_bytes)
+    : path_(std::move(path)), most_line_bytes_(most_line_bytes) {
   require_file(path_);
   file_ = std::make_unique<Zipped>(path_);
   if (file_->handle == nullptr) throw Error(Place{path_}, "cannot read this file");
@@ -83,8 +83,9 @@ bool TextFile::refill() {
   buffer_.erase(0, begin_);
   searched_ -= begin_;
   begin_ = 0;
-  if (buffer_.size() > kMostLineBytes) {
-    throw Error(Place{path_, line_ + 1, 0}, "this line is longer than 4 MiB",
+  if (buffer_.size() > most_line_bytes_) {
+    throw Error(Place{path_, line_ + 1, 0},
+                fmt::format("this line is longer than {} MiB", most_line_bytes_ >> 20),
                 "is it a text file of the format you named?");
   }
   const std::size_t before = buffer_.size();

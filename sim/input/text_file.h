@@ -18,13 +18,15 @@ std::string read_head(const std::string& path, std::size_t bytes);
 
 class TextFile {
  public:
-  explicit TextFile(std::string path);  // throws Error when it cannot be read
+  static constexpr std::size_t kMostLineBytes = 4 << 20;
+  // Throws Error when it cannot be read.
+  explicit TextFile(std::string path, std::size_t most_line_bytes = kMostLineBytes);
   ~TextFile();
   TextFile(const TextFile&) = delete;
   TextFile& operator=(const TextFile&) = delete;
 
   // The next line without its end; false at the end of the file. The view holds until the next
-  // call. Throws Error: a damaged or cut gzip stream, or a line above 4 MiB.
+  // call. Throws Error: a damaged or cut gzip stream, or a line above most_line_bytes.
   bool next(std::string_view& line);
   int line() const { return line_; }  // of the line last read, from 1
   const std::string& path() const { return path_; }
@@ -36,6 +38,7 @@ class TextFile {
   bool refill();
 
   std::string path_;
+  std::size_t most_line_bytes_;
   std::unique_ptr<Zipped> file_;
   std::string buffer_;
   std::size_t begin_ = 0;

@@ -1,5 +1,6 @@
-// Counts per expert: OLMoE's router analysis (kind,domain,layer_slot,expert,count) and cuda-norm's
-// usage of gpt-oss-20b (layer,expert,count).
+// Counts per expert: OLMoE's router analysis (kind,domain,layer_slot,expert,count), cuda-norm's
+// usage of gpt-oss-20b (layer,expert,count) and the text files of SGLang's first expert recorder
+// (layer_id,expert_id,count, one file per rank; later versions write .pt).
 #include <fmt/format.h>
 
 #include <array>
@@ -14,7 +15,8 @@
 namespace sim {
 namespace {
 
-constexpr std::int64_t kMostCount = std::int64_t{1} << 50;
+// 65,536 experts of this many have a sum of 63 bits.
+constexpr std::int64_t kMostCount = std::int64_t{1} << 46;
 
 // A count per token and choice: the number of tokens, or 0 when k does not divide the sum.
 std::int64_t tokens_of(const std::vector<std::int64_t>& counts, int k) {
@@ -84,10 +86,15 @@ bool sniff_expert_usage(std::string_view, std::string_view head) {
   return head.starts_with("layer,expert,count");
 }
 
+bool sniff_sglang_counts(std::string_view, std::string_view head) {
+  return head.starts_with("layer_id,expert_id,count");
+}
+
 ImportReport import_expert_usage(const ImportJob& job) {
   CsvFile file(job.path);
-  const std::size_t layer = file.column("layer");
-  const std::size_t expert = file.column("expert");
+  const bool sglang = file.has("layer_id");
+  const std::size_t layer = file.column(sglang ? "layer_id" : "layer");
+  const std::size_t expert = file.column(sglang ? "expert_id" : "expert");
   const std::size_t count = file.column("count");
   const int experts = expert_count(job);
   const int k = top_k(job);

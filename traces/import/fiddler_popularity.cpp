@@ -6,38 +6,17 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "sim/input/text_file.h"
 #include "traces/import/formats.h"
 #include "traces/import/histograms.h"
+#include "traces/import/json_fields.h"
 #include "traces/import/known_models.h"
 #include "traces/trace_file.h"
 
 namespace sim {
 namespace {
 
-constexpr std::int64_t kMostCount = std::int64_t{1} << 50;
-
-nlohmann::json read_json(const std::string& path) {
-  TextFile file(path);
-  std::string text;
-  std::string_view line;
-  while (file.next(line)) {
-    text.append(line).push_back('\n');
-    if (text.size() > (64U << 20)) throw Error(Place{path}, "this JSON file is above 64 MiB");
-  }
-  try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& error) {
-    const std::size_t byte = std::min<std::size_t>(error.byte, text.size());
-    int row = 1;
-    int column = 1;
-    for (std::size_t i = 0; i + 1 < byte; ++i) {
-      column = text[i] == '\n' ? 1 : column + 1;
-      row += text[i] == '\n' ? 1 : 0;
-    }
-    throw Error(Place{path, row, column}, "this is not JSON", "is the file cut short?");
-  }
-}
+// 65,536 experts of this many have a sum of 63 bits.
+constexpr std::int64_t kMostCount = std::int64_t{1} << 46;
 
 }  // namespace
 
@@ -47,7 +26,7 @@ bool sniff_fiddler(std::string_view, std::string_view head) {
 }
 
 ImportReport import_fiddler(const ImportJob& job) {
-  const nlohmann::json root = read_json(job.path);
+  const nlohmann::json root = read_json_file(job.path);
   const auto refuse = [&](const std::string& what) { throw Error(Place{job.path}, what); };
   if (!root.is_object() || !root.contains("expert_popularity") ||
       !root["expert_popularity"].is_array() || root["expert_popularity"].empty() ||

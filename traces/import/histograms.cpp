@@ -1,6 +1,7 @@
 #include "traces/import/histograms.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "sim/core/error.h"
@@ -17,11 +18,12 @@ std::size_t Histograms::tag_number(const std::string& tag) {
   return found->second;
 }
 
-std::vector<std::int64_t>& Histograms::at(const std::string& tag, int layer_number) {
-  Cell& cell = cells_[{tag_number(tag), layer_number}];
+std::vector<std::int64_t>& Histograms::at(const std::string& tag, int layer_number,
+                                          std::int64_t step) {
+  Cell& cell = cells_[{step, tag_number(tag), layer_number}];
   if (cell.counts.empty()) {
     if (cells_.size() > kMostCounters / static_cast<std::size_t>(experts_)) {
-      throw Error("the counts of this file need more than 1 GiB", "split it by tag");
+      throw Error("the counts of this file need more than 1 GiB", "split it by tag or step");
     }
     cell.counts.assign(static_cast<std::size_t>(experts_), 0);
   }
@@ -29,12 +31,20 @@ std::vector<std::int64_t>& Histograms::at(const std::string& tag, int layer_numb
 }
 
 void Histograms::set_tokens(const std::string& tag, int layer_number, std::int64_t tokens) {
-  cells_[{tag_number(tag), layer_number}].tokens = tokens;
+  cells_[{0, tag_number(tag), layer_number}].tokens = tokens;
+}
+
+void Histograms::set_all_tokens(int top_k) {
+  for (auto& [key, cell] : cells_) {
+    const std::int64_t sum =
+        std::accumulate(cell.counts.begin(), cell.counts.end(), std::int64_t{0});
+    cell.tokens = sum % top_k == 0 ? sum / top_k : 0;
+  }
 }
 
 std::int64_t Histograms::write(const std::string& path, TraceHeader header) const {
   std::set<int> numbers;
-  for (const auto& [key, cell] : cells_) numbers.insert(key.second);
+  for (const auto& [key, cell] : cells_) numbers.insert(std::get<2>(key));
   header.kind = TraceKind::kCounts;
   header.layer_numbers.assign(numbers.begin(), numbers.end());
   header.experts.assign(numbers.size(), experts_);
@@ -45,9 +55,11 @@ std::int64_t Histograms::write(const std::string& path, TraceHeader header) cons
     for (const std::string& tag : tags_) writer.tag(tag);
   }
   for (const auto& [key, cell] : cells_) {
-    const auto layer = std::distance(numbers.begin(), numbers.find(key.second));
+    const auto& [step, tag, number] = key;
+    const auto layer = std::distance(numbers.begin(), numbers.find(number));
     CountRow row;
-    row.tag = header.has_tags ? static_cast<std::uint32_t>(key.first) : 0;
+    row.step = step;
+    row.tag = header.has_tags ? static_cast<std::uint32_t>(tag) : 0;
     row.layer = static_cast<int>(layer);
     row.tokens = cell.tokens;
     row.counts = cell.counts;

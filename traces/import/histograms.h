@@ -1,8 +1,9 @@
-// Collects counts per (tag, layer, expert) and writes them as a trace of counts.
+// Collects counts per (step, tag, layer, expert) and writes them as a trace of counts.
 #pragma once
 
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "traces/import/import.h"
@@ -14,15 +15,18 @@ class Histograms {
  public:
   explicit Histograms(int experts) : experts_(experts) {}
 
-  // Counters of a (tag, layer number), zero at first. Tags keep the order in which they come.
+  // Counters of a (step, tag, layer number), zero at first. Tags keep the order in which they come.
   // Throws Error when they need more than 1 GiB.
-  std::vector<std::int64_t>& at(const std::string& tag, int layer_number);
+  std::vector<std::int64_t>& at(const std::string& tag, int layer_number, std::int64_t step = 0);
   void set_tokens(const std::string& tag, int layer_number, std::int64_t tokens);
+  // Sets the tokens of every histogram: its sum / top_k, or "not known" where top_k does not
+  // divide.
+  void set_all_tokens(int top_k);
   bool empty() const { return cells_.empty(); }
 
   // `header` needs model, provenance and top_k; experts and layers are filled in. Tags are stored
   // when any is not "". Tokens that were not set are "not known".
-  // Returns the number of histograms.
+  // They are written step by step. Returns the number of histograms.
   std::int64_t write(const std::string& path, TraceHeader header) const;
 
  private:
@@ -30,7 +34,7 @@ class Histograms {
     std::vector<std::int64_t> counts;
     std::int64_t tokens = 0;
   };
-  using Key = std::pair<std::size_t, int>;  // (tag, layer number)
+  using Key = std::tuple<std::int64_t, std::size_t, int>;  // (step, tag, layer number)
   std::size_t tag_number(const std::string& tag);
 
   int experts_;

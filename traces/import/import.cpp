@@ -11,6 +11,7 @@
 #include "sim/input/suggestion.h"
 #include "sim/input/text_file.h"
 #include "traces/import/formats.h"
+#include "traces/trace_file.h"
 
 namespace sim {
 namespace {
@@ -26,6 +27,14 @@ constexpr std::array kFormats = {
         "optional token_id, tag, round",
         sniff_tokens_csv, import_tokens_csv},
     ImportFormat{
+        "events-jsonl",
+        "one object per token and layer: request, position, layer, experts; optional step, "
+        "source_rank, phase, weights, token_id, tag, round (also vLLM's moe_routes.jsonl)",
+        sniff_events_jsonl, import_events_jsonl},
+    ImportFormat{"routed-experts-jsonl",
+                 "one object per request: request_id, routed_experts[token][layer][k] (vLLM)",
+                 sniff_routed_experts_jsonl, import_routed_experts_jsonl},
+    ImportFormat{
         "tokens-jsonl",
         "one object per token: step, source_rank or request, position; experts: a list per "
         "layer; optional weights, token_id, tag, round",
@@ -40,6 +49,15 @@ constexpr std::array kFormats = {
                  sniff_olmoe_counts, import_olmoe_counts},
     ImportFormat{"expert-usage", "counts: layer,expert,count (cuda-norm)", sniff_expert_usage,
                  import_expert_usage},
+    ImportFormat{"sglang-counts", "counts: layer_id,expert_id,count (SGLang's recorder as text)",
+                 sniff_sglang_counts, import_expert_usage},
+    ImportFormat{"hotness-npy",
+                 "counts: a NumPy array [iteration, layer, expert] or [layer, expert]",
+                 sniff_hotness_npy, import_hotness_npy},
+    ImportFormat{"expert-load-json",
+                 "counts: objects of step, logical_load[layer][expert] or layer, counts[expert], "
+                 "one per line or in load_history (vLLM EPLB)",
+                 sniff_expert_load_json, import_expert_load_json},
     ImportFormat{"fiddler-popularity",
                  "counts: JSON with total_input_tokens and expert_popularity (Fiddler)",
                  sniff_fiddler, import_fiddler},
@@ -72,6 +90,19 @@ const ImportFormat& find_format(const std::string& path, const std::string& name
               fmt::format("--format names one: {}", format_names()));
 }
 
+void check_options(const ImportOptions& options) {
+  const auto check = [](std::optional<int> value, const char* name, int most) {
+    if (value && (*value < 1 || *value > most)) {
+      throw Error(fmt::format("{} is 1 to {}, not {}", name, most, *value));
+    }
+  };
+  check(options.experts, "--experts", kMostExperts);
+  check(options.top_k, "--top-k", kMostChoices);
+  if (!options.keep.empty() && options.keep != "requests" && options.keep != "steps") {
+    throw Error(fmt::format("--keep is requests or steps, not '{}'", options.keep));
+  }
+}
+
 }  // namespace
 
 std::span<const ImportFormat> import_formats() { return kFormats; }
@@ -83,6 +114,7 @@ ImportReport import_trace(const std::string& path, const std::string& out,
     throw Error(Place{out}, "this is the file to import itself",
                 "write to another one: -o NAME.moetrace");
   }
+  check_options(options);
   const ImportFormat& format = find_format(path, options.format);
   ImportReport report = format.run({path, out, options});
   report.format = format.name;

@@ -18,6 +18,8 @@ struct ImportOptions {
   // For models that the table in known_models.cpp does not have; they win over it.
   std::optional<int> experts;
   std::optional<int> top_k;
+  // "requests" or "steps": which of the two a trace keeps when the file has both; "": requests.
+  std::string keep;
 };
 
 struct ImportReport {
