@@ -1,7 +1,8 @@
 // What serving engines dump: events, routed experts per request, loads of balancers, NumPy arrays.
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <cmath>
+#include <cstdint>
 
 #include "tests/support/shared_data.h"
 #include "tests/traces/temp_file.h"
@@ -70,11 +71,10 @@ TEST(ImportEngines, EventsJoinLayersInAnyOrder) {
   EXPECT_EQ(got.tags, (std::vector<std::string>{"prefill", "decode"}));
   // Layer 3: [2, 3] of a, [4] of b; layer 7: [1, 0], [5, 6].
   EXPECT_EQ(got.chunk.choices, std::string("\2\3\4\1\0\5\6", 7));
-  EXPECT_EQ(got.report.notes,
-            (std::vector<std::string>{
-                "requests and positions are kept, steps are not (--keep steps)",
-                "requests are numbered in the order in which they appear",
-                "1 tokens miss one of the 2 layers and were left out"}));
+  EXPECT_EQ(got.report.notes, (std::vector<std::string>{
+                                  "requests and positions are kept, steps are not (--keep steps)",
+                                  "requests are numbered in the order in which they appear",
+                                  "1 tokens miss one of the 2 layers and were left out"}));
   ImportOptions steps = kEight;
   steps.keep = "steps";
   const Imported stepped = import(file, steps);
@@ -103,8 +103,8 @@ TEST(ImportEngines, EventsSayWhatIsWrong) {
   const std::string good = R"({"request": 1, "position": 0, "layer": 0, "experts": [1]})";
   const TempFile file("t.jsonl");
   const auto second = [&](const std::string& line) {
-    file.write(good + "\n" + R"({"request": 1, "position": 0, "layer": 1, "experts": [1]})" +
-               "\n" + line + "\n");
+    file.write(good + "\n" + R"({"request": 1, "position": 0, "layer": 1, "experts": [1]})" + "\n" +
+               line + "\n");
     return import_error(file);
   };
   const std::string at = file.path() + ":3:1: ";
@@ -127,12 +127,14 @@ TEST(ImportEngines, EventsSayWhatIsWrong) {
                 "and position, and by step and source_rank where they are given");
   file.write(R"({"position": 0, "layer": 0, "experts": [1]})");
   EXPECT_EQ(import_error(file),
-            file.path() + ":1:1: there is neither 'request' nor 'step'; a token's layers are "
-                          "joined by them");
+            file.path() +
+                ":1:1: there is neither 'request' nor 'step'; a token's layers are "
+                "joined by them");
   file.write(good + "\n" + R"({"request": 2, "position": 0, "layer": 1, "experts": [1]})");
   EXPECT_EQ(import_error(file),
-            file.path() + ": no token has all 2 layers; a token is known by its request and "
-                          "position, or by step, source_rank and position");
+            file.path() +
+                ": no token has all 2 layers; a token is known by its request and "
+                "position, or by step, source_rank and position");
   EXPECT_FALSE(std::filesystem::exists(file.beside("out.moetrace")));
 }
 
@@ -175,8 +177,7 @@ TEST(ImportEngines, PublishedRouteLogReadsTheSameAsJson) {
       }
       text += R"({"type": "route", "req_id": "r1", "token_idx": )" +
               std::to_string(rows.position[static_cast<std::size_t>(row)]) +
-              R"(, "layer": 0, "topk_ids": [)" + ids + R"(], "topk_weights": [)" + weights +
-              "]}\n";
+              R"(, "layer": 0, "topk_ids": [)" + ids + R"(], "topk_weights": [)" + weights + "]}\n";
     }
   }
   jsonl.write(text);
@@ -212,10 +213,10 @@ TEST(ImportEngines, RoutedExpertsPerRequest) {
 }
 
 TEST(ImportEngines, LoadsPerLineAndStep) {
-  const TempFile file("t.jsonl",
-                      R"({"step": 7, "rank_load": [[4, 4]], "logical_load": [[3, 0, 5], [1, 4, 3.0]]})"
-                      "\n"
-                      R"({"step": 9, "rank_load": [[4, 4]], "logical_load": [[1, 1, 1], [0, 0, 0]]})");
+  const TempFile file(
+      "t.jsonl", R"({"step": 7, "rank_load": [[4, 4]], "logical_load": [[3, 0, 5], [1, 4, 3.0]]})"
+                 "\n"
+                 R"({"step": 9, "rank_load": [[4, 4]], "logical_load": [[1, 1, 1], [0, 0, 0]]})");
   ImportOptions options;
   options.top_k = 2;
   const Imported got = import(file, options);
@@ -261,8 +262,7 @@ TEST(ImportEngines, LoadHistoryOfOneObject) {
   ImportOptions options;
   options.top_k = 2;
   const Imported got = import(file, options);
-  EXPECT_EQ(got.counts,
-            (std::vector<CountRow>{{0, 0, 0, 2, {3, 1}}, {1, 0, 0, 2, {2, 2}}}));
+  EXPECT_EQ(got.counts, (std::vector<CountRow>{{0, 0, 0, 2, {3, 1}}, {1, 0, 0, 2, {2, 2}}}));
   file.write("{\"load_history\": [{\"logical_expert_load\": [[3, -1]]}]}");
   EXPECT_EQ(import_error(file, options),
             file.path() + ": load_history[0]: layer 0: -1 is not a count");
@@ -281,8 +281,8 @@ TEST(ImportEngines, SglangCountsAsText) {
 template <class T>
 std::string npy(const std::string& descr, const std::string& shape, const std::vector<T>& numbers,
                 const std::string& order = "False", int version = 1) {
-  std::string header = "{'descr': '" + descr + "', 'fortran_order': " + order + ", 'shape': " +
-                       shape + ", }";
+  std::string header =
+      "{'descr': '" + descr + "', 'fortran_order': " + order + ", 'shape': " + shape + ", }";
   const std::size_t before = version == 1 ? 10 : 12;
   while ((before + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';

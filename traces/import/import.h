@@ -19,7 +19,7 @@ struct ImportOptions {
   std::optional<int> experts;
   std::optional<int> top_k;
   // "requests" or "steps": which of the two a trace keeps when the file has both; "": requests.
-  std::string keep;
+  std::string keep = {};
 };
 
 struct ImportReport {

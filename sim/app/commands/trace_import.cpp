@@ -16,7 +16,7 @@ void attach_trace_import(CLI::App& parent) {
     ImportOptions options;
   };
   CLI::App* command = parent.add_subcommand(
-      "import", "a foreign routing file to .moetrace (`simulate list policies` names the formats)");
+      "import", "a foreign routing file to .moetrace (the formats stand below)");
   auto a = std::make_shared<Arguments>();
   command->add_option("file", a->file, "the file, gzipped or not")->required();
   command->add_option("-o,--out", a->out, "the .moetrace to write")->required();
@@ -25,6 +25,16 @@ void attach_trace_import(CLI::App& parent) {
   command->add_option("--experts", a->options.experts,
                       "experts per layer, for a model we do not know");
   command->add_option("--top-k", a->options.top_k, "choices per token, for a model we do not know");
+  command
+      ->add_option("--keep", a->options.keep,
+                   "requests or steps: what to keep of a file that has both")
+      ->check(CLI::IsMember({"requests", "steps"}))
+      ->default_str("requests");
+  std::string formats = "Formats:\n";
+  for (const ImportFormat& format : import_formats()) {
+    formats += fmt::format("  {:<23}{}\n", format.name, format.help);
+  }
+  command->footer(formats);
   command->callback([a] {
     const ImportReport report = import_trace(a->file, a->out, a->options);
     std::cout << fmt::format("{}: {} rows of {} read as {}\n", a->out, report.rows, report.model,
