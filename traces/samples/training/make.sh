@@ -18,8 +18,7 @@ all=$(
   runs small-k1 {none,switch0.01,bias0.001}-s1
   runs large-k2 {none,switch0.01}-s{1,2} bias0.001-s1
   runs large-k1 {none,switch0.01}-s1
-  runs wide-k2 {none,switch0.01}-s1
-  runs wide-k1 switch0.01-s1
+  runs wide-k2 switch0.01-s1
 )
 for run in $all; do
   if [ ! -f "$logs/$run/reading.moelog" ]; then
@@ -32,7 +31,7 @@ for run in $all; do
 done
 for run in small-k2-{none,switch0.01,bias0.001}-s1 large-k2-{none,switch0.01}-s1 large-k1-switch0.01-s1 \
   wide-k2-switch0.01-s1; do
-  "$simulate" trace import "$logs/$run/reading.moelog" -o "$here/$run.reading.moetrace"
+  "$simulate" trace import "$logs/$run/reading.moelog" --keep requests -o "$here/$run.reading.moetrace"
 done
 for run in small-k2-switch0.01-s1 large-k2-switch0.01-s1; do
   "$simulate" trace import "$logs/$run/training.moelog" --steps 0:400:50 -o "$here/$run.steps.moetrace"
