@@ -23,15 +23,15 @@ constexpr std::array kGates = {
                    "k, normalise=true (false: softmax over all experts)",
                    "Shazeer 2017, arXiv 1701.06538; Mixtral", top_k_gate},
     GatingFunction{"hard",
-                   "the greatest logit, weight 1; or all whose probability passes a threshold; "
-                   "Gumbel: of a noisy sample",
+                   "the greatest logit, or all whose probability passes a threshold; weight 1; "
+                   "Gumbel noise",
                    "threshold=0 (off), gumbel=false, temperature=1 (with gumbel)",
                    "hard MoE; Gumbel-softmax, arXiv 1611.01144", hard_gate},
     GatingFunction{"switch", "the greatest logit, weighted by its probability; capacity",
                    "capacity_factor=1.25", "Switch, arXiv 2101.03961", switch_gate},
     GatingFunction{"noisy-top-k",
-                   "top-k of noisy logits: gaussian adds N(0, sigma^2); learned adds N(0,1) * "
-                   "softplus(second matrix)",
+                   "top-k of logits with N(0, sigma^2), or N(0, 1) * softplus(second matrix), "
+                   "added",
                    "k, noise=gaussian (learned), sigma=1 (gaussian)",
                    "Shazeer 2017, arXiv 1701.06538, eq. 3-5", noisy_top_k_gate},
     GatingFunction{"gshard-top-2",
@@ -41,9 +41,7 @@ constexpr std::array kGates = {
     GatingFunction{"sigmoid", "the k greatest logits, each weighted by its sigmoid",
                    "k, normalise=false", "BASE, arXiv 2103.16716; StableMoE, arXiv 2204.08396",
                    sigmoid_gate},
-    GatingFunction{"cosine",
-                   "top-k of cos(projected token, expert vector) / temperature; scores are the "
-                   "projected tokens",
+    GatingFunction{"cosine", "top-k of cos(projected token, expert vector) / temperature",
                    "k, dimension=experts/2, temperature=0.07", "X-MoE, arXiv 2204.09179",
                    cosine_gate},
     GatingFunction{"expert-choice", "each expert takes the ceil(k T / E) tokens that like it most",
@@ -53,8 +51,8 @@ constexpr std::array kGates = {
         "soft-moe", "rows are slots: each expert has its own weighted mixes of a rank's tokens",
         "slots=1 (per expert and source rank)", "Soft MoE, arXiv 2308.00951", soft_moe_gate},
     GatingFunction{"merged",
-                   "weights for merging all experts' parameters; a replay counts E rows where a "
-                   "merged expert runs one",
+                   "weights that merge the experts' parameters; a replay counts E rows, the "
+                   "merged expert runs 1",
                    "per=token (source-rank: one merge for all its tokens)",
                    "SMEAR, arXiv 2306.03745", merged_gate},
     GatingFunction{"base", "the assignment of greatest total score with T / E tokens per expert",
@@ -78,8 +76,8 @@ constexpr std::array kGates = {
         "frozen-random", "top-k of a router that is never trained; k grows linearly over the steps",
         "k_first=1, k_last, steps=1000", "SMoE-Dropout, arXiv 2303.01610", frozen_random_gate},
     GatingFunction{"dense-to-sparse",
-                   "softmax((logits + Gumbel noise) / temperature) above a threshold; the "
-                   "temperature falls over the steps",
+                   "softmax((logits + Gumbel noise) / temperature) above a threshold; "
+                   "temperature falls by step",
                    "temperature_first=2, temperature_last=0.3, steps=1000, threshold=1/E, "
                    "noise=true",
                    "EvoMoE, arXiv 2112.14397", dense_to_sparse_gate},
@@ -87,19 +85,15 @@ constexpr std::array kGates = {
                    "Dynamic routing, arXiv 2403.07652", top_p_gate},
     GatingFunction{"null-experts", "top-k over experts and nulls; a null costs nothing",
                    "k, nulls=experts", "AdaMoE, arXiv 2406.13233", null_experts_gate},
-    GatingFunction{"top-any",
-                   "top-k with k by step from a list; a learned mask (second matrix above 0) may "
-                   "drop all but the best",
-                   "ks=[1, 2], mask=false", "Tutel, arXiv 2206.03382; learned mask: MC#",
-                   top_any_gate},
+    GatingFunction{
+        "top-any", "top-k, k by step from a list; a learned mask may drop all but the best",
+        "ks=[1, 2], mask=false", "Tutel, arXiv 2206.03382; learned mask: MC#", top_any_gate},
     GatingFunction{"token-rounding",
-                   "top-k, then each expert's count to a multiple of a tile: drop its lowest or "
-                   "add its best others",
+                   "top-k, then each expert's count to a multiple of a tile: drop lowest or add "
+                   "best others",
                    "k, tile=128, round=nearest (up, down), per=together",
                    "SonicMoE, token rounding", token_rounding_gate},
-    GatingFunction{"comet",
-                   "k smooth-step binary trees lead to leaves (experts); scores are leaves, then "
-                   "nodes",
+    GatingFunction{"comet", "k smooth-step binary trees, whose leaves are the experts",
                    "k, gamma=1", "COMET, tree gate", comet_gate},
     GatingFunction{"rank-k", "only the expert of the given rank, weighted by its probability",
                    "rank=2", "SCMoE, arXiv 2405.14507", rank_k_gate},

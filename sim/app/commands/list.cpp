@@ -16,6 +16,8 @@
 #include "sim/policies/placement/placement.h"
 #include "sim/policies/placement/replica_split.h"
 #include "topologies/generators.h"
+#include "traces/gating/balance_terms.h"
+#include "traces/gating/gating.h"
 #include "traces/import/import.h"
 #include "traces/replay.h"
 
@@ -26,6 +28,7 @@ struct Row {
   std::string family;
   std::string name;
   std::string help;
+  std::vector<std::pair<std::string, std::string>> more = {};  // name and text, a line each
 };
 
 template <class Table>
@@ -47,6 +50,20 @@ std::vector<Row> policies() {
   add_table(rows, "routing.adapt", adapt_rules());
   add_table(rows, "cluster generator", cluster_generators());
   add_table(rows, "trace import --format", import_formats());
+  for (const GatingFunction& gate : gating_functions()) {
+    rows.push_back({"trace synth --gate",
+                    std::string(gate.name),
+                    std::string(gate.help),
+                    {{"keys", std::string(gate.keys)}, {"source", std::string(gate.source)}}});
+  }
+  for (const BalanceTerm& term : balance_terms()) {
+    std::string on_trace(to_text(term.trace_form));
+    if (!term.trace_note.empty()) on_trace += ": " + std::string(term.trace_note);
+    rows.push_back({"balance term",
+                    std::string(term.name),
+                    std::string(term.help),
+                    {{"on a trace", on_trace}, {"source", std::string(term.source)}}});
+  }
   return rows;
 }
 
@@ -78,6 +95,7 @@ void list(const std::string& what, bool json) {
       if (!row.family.empty()) object["family"] = row.family;
       object["name"] = row.name;
       object["help"] = row.help;
+      for (const auto& [name, text] : row.more) object[name] = text;
       all.push_back(std::move(object));
     }
     std::cout << all.dump(2) << "\n";
@@ -93,6 +111,9 @@ void list(const std::string& what, bool json) {
       table.add_row({row.family, row.name, row.help});
     } else {
       table.add_row({row.name, row.help});
+    }
+    for (const auto& [name, text] : row.more) {
+      if (!text.empty()) table.add_row({"", "", "  " + name + ": " + text});
     }
   }
   std::cout << table.text(100);

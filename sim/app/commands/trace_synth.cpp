@@ -6,7 +6,9 @@
 #include <memory>
 
 #include "sim/app/commands/trace.h"
+#include "sim/app/commands/trace_synth_gate.h"
 #include "sim/core/error.h"
+#include "traces/gating/synth_gate.h"
 #include "traces/statistics.h"
 #include "traces/synthetic/synthetic.h"
 
@@ -22,7 +24,20 @@ struct SynthArguments {
   std::vector<std::int64_t> positions = {16, 64};
   double repeat = 0;
   std::uint64_t seed = 1;
+  GateTrace gate;
 };
+
+void synth_by_gate(SynthArguments& arguments) {
+  GateTrace& trace = arguments.gate;
+  trace.model = arguments.model;
+  trace.layers = arguments.layers;
+  trace.experts = arguments.experts;
+  trace.top_k = arguments.top_k;
+  trace.steps = arguments.steps;
+  trace.ranks = arguments.ranks;
+  trace.tokens_per_rank = arguments.tokens_per_rank;
+  synth_gate_command(trace, arguments.seed, arguments.out);
+}
 
 void synth(const SynthArguments& arguments) {
   SyntheticSpec spec;
@@ -56,9 +71,10 @@ void attach_trace_synth(CLI::App& parent) {
   auto a = std::make_shared<SynthArguments>();
   command->add_option("-o,--out", a->out, "the .moetrace to write")->required();
   command->add_option("--model", a->model, "name in the header")->capture_default_str();
-  command->add_option("--zipf", a->zipf, "exponent of the experts' popularity; 0: uniform")
-      ->check(CLI::Range(0.0, 20.0))
-      ->capture_default_str();
+  auto* zipf =
+      command->add_option("--zipf", a->zipf, "exponent of the experts' popularity; 0: uniform")
+          ->check(CLI::Range(0.0, 20.0))
+          ->capture_default_str();
   command->add_option("--layers", a->layers, "routed layers")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
@@ -79,17 +95,38 @@ void attach_trace_synth(CLI::App& parent) {
       ->capture_default_str();
   auto* requests = command->add_option("--requests", a->requests, "requests instead of steps")
                        ->check(CLI::Range(1, 1 << 24));
-  command->add_option("--positions", a->positions, "least and most tokens of a request")
-      ->expected(2)
-      ->check(CLI::Range(1, 1 << 24));
-  command
-      ->add_option("--repeat", a->repeat,
-                   "chance that a token keeps the experts of the one before it")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  auto* positions =
+      command->add_option("--positions", a->positions, "least and most tokens of a request")
+          ->expected(2)
+          ->check(CLI::Range(1, 1 << 24));
+  auto* repeat = command
+                     ->add_option("--repeat", a->repeat,
+                                  "chance that a token keeps the experts of the one before it")
+                     ->check(CLI::Range(0.0, 1.0))
+                     ->capture_default_str();
   command->add_option("--seed", a->seed, "seed")->capture_default_str();
   steps->excludes(requests);
-  command->callback([a, steps, requests] {
+  auto* gate = command
+                   ->add_option("--gate", a->gate.gate,
+                                "steps by a routing function of `simulate list policies`, on "
+                                "drawn router scores")
+                   ->excludes(zipf)
+                   ->excludes(requests)
+                   ->excludes(positions)
+                   ->excludes(repeat);
+  command
+      ->add_option("--set", a->gate.set,
+                   "a key of --gate: --set k=2 --set scores.popularity=0.8 --set "
+                   "balance.term=switch (traces/gating/README.md)")
+      ->allow_extra_args(false)
+      ->needs(gate);
+  command->callback([a, steps, requests, gate] {
+    if (gate->count() > 0) {
+      if (steps->count() == 0) throw Error("trace synth --gate needs --steps");
+      if (a->tokens_per_rank < 1) throw Error("trace synth --gate needs a token per rank");
+      synth_by_gate(*a);
+      return;
+    }
     if (steps->count() + requests->count() == 0)
       throw Error("trace synth needs --steps or --requests");
     synth(*a);
