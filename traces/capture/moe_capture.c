@@ -661,7 +661,7 @@ static int check_columns(const moe_capture* c, const moe_capture_batch* b) {
 
 /* Fills in the strides. */
 static int check_batch(const moe_capture* c, moe_capture_batch* b) {
-  if (b->step < 0) return MOE_CAPTURE_BAD_STEP;
+  if (b->step < 0 || b->step > MOE_CAPTURE_MOST_STEP) return MOE_CAPTURE_BAD_STEP;
   if (b->layer >= c->layers) return MOE_CAPTURE_BAD_LAYER;
   if (b->source_rank > INT32_MAX) return MOE_CAPTURE_BAD_RANK;
   if (b->top_k < 1 || b->top_k > c->top_k) return MOE_CAPTURE_BAD_TOP_K;
@@ -974,7 +974,7 @@ const char* moe_capture_message(int code) {
     case MOE_CAPTURE_NO_HANDLE: return "the capture or the argument is NULL";
     case MOE_CAPTURE_BAD_SIZE: return "the struct's size is not its sizeof, or the header is newer";
     case MOE_CAPTURE_FORKED: return "this process was forked after open(); open a log of its own";
-    case MOE_CAPTURE_BAD_STEP: return "step is below 0";
+    case MOE_CAPTURE_BAD_STEP: return "step is below 0 or above 2^53";
     case MOE_CAPTURE_BAD_LAYER: return "layer is not below options.layers";
     case MOE_CAPTURE_BAD_RANK: return "source_rank is above 2^31 - 1";
     case MOE_CAPTURE_BAD_TOP_K: return "top_k is not 1 to options.top_k";

@@ -47,6 +47,8 @@ enum {
   MOE_CAPTURE_MOST_TEXT_BYTES = 65536 /* model, provenance and tags, each */
 };
 
+#define MOE_CAPTURE_MOST_STEP ((int64_t)1 << 53)
+
 /* moe_capture_options.flags: what the log will hold besides the ids. */
 enum {
   MOE_CAPTURE_WEIGHTS = 1,   /* gate weights: then every batch has them */

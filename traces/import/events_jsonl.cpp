@@ -17,6 +17,7 @@
 #include "traces/import/known_models.h"
 #include "traces/import/request_numbers.h"
 #include "traces/import/token_join.h"
+#include "traces/import/token_sink.h"
 #include "traces/trace_file.h"
 
 namespace sim {
@@ -178,7 +179,7 @@ ImportReport import_events_jsonl(const ImportJob& given) {
   header.provenance = "imported from an events-jsonl file";
   for (const std::string& note : report.notes) header.provenance += "; " + note;
 
-  TraceWriter writer(job.out, header);
+  TokenSink writer(job, header);
   TokenJoin join(static_cast<int>(numbers.size()));
   TokenChoices complete;
   each_event(job, [&](const JsonRecord& line) {

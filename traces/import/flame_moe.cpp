@@ -10,6 +10,7 @@
 #include "sim/input/text_file.h"
 #include "traces/import/formats.h"
 #include "traces/import/known_models.h"
+#include "traces/import/token_sink.h"
 #include "traces/trace_file.h"
 
 namespace sim {
@@ -104,7 +105,7 @@ ImportReport import_flame_moe(const ImportJob& job) {
   header.has_gate_weights = true;
   header.has_token_ids = false;
   for (const Layer& layer : layers) header.layer_numbers.push_back(layer.number);
-  TraceWriter writer(job.out, header);
+  TokenSink writer(job, header);
   std::vector<std::uint16_t> choices;
   std::vector<float> weights;
   for (const auto& [token, unused] : layers[0].rows) {

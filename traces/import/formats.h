@@ -7,6 +7,9 @@
 
 namespace sim {
 
+// capture_log.cpp
+bool sniff_capture_log(std::string_view path, std::string_view head);
+ImportReport import_capture_log(const ImportJob& job);
 // fingerprinting.cpp
 bool sniff_fingerprinting(std::string_view path, std::string_view head);
 ImportReport import_fingerprinting(const ImportJob& job);

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "sim/core/error.h"
@@ -17,33 +18,36 @@ namespace sim {
 namespace {
 
 constexpr std::array kFormats = {
+    ImportFormat{"capture-log",
+                 "the log of an engine that links traces/capture; several of one run",
+                 sniff_capture_log, import_capture_log, TakesOptions::kCaptureLog},
     ImportFormat{
         "gpt-oss-fingerprinting",
         "request,position,layer0.. beside a requests.csv (GPT-OSS-MoE-ExpertFingerprinting)",
-        sniff_fingerprinting, import_fingerprinting},
+        sniff_fingerprinting, import_fingerprinting, TakesOptions::kTokens},
     ImportFormat{
         "tokens-csv",
         "step,source_rank or request,position, then layerN columns of space-separated ids; "
         "optional token_id, tag, round",
-        sniff_tokens_csv, import_tokens_csv},
+        sniff_tokens_csv, import_tokens_csv, TakesOptions::kTokens},
     ImportFormat{
         "events-jsonl",
         "one object per token and layer: request, position, layer, experts; optional step, "
         "source_rank, phase, weights, token_id, tag, round (also vLLM's moe_routes.jsonl)",
-        sniff_events_jsonl, import_events_jsonl},
+        sniff_events_jsonl, import_events_jsonl, TakesOptions::kRequestsOrSteps},
     ImportFormat{"routed-experts-jsonl",
                  "one object per request: request_id, routed_experts[token][layer][k] (vLLM)",
-                 sniff_routed_experts_jsonl, import_routed_experts_jsonl},
+                 sniff_routed_experts_jsonl, import_routed_experts_jsonl, TakesOptions::kTokens},
     ImportFormat{
         "tokens-jsonl",
         "one object per token: step, source_rank or request, position; experts: a list per "
         "layer; optional weights, token_id, tag, round",
-        sniff_tokens_jsonl, import_tokens_jsonl},
+        sniff_tokens_jsonl, import_tokens_jsonl, TakesOptions::kTokens},
     ImportFormat{"flame-moe", "moe_layer,token,experts,router_scores (DynaNDE, FLAME-MoE)",
-                 sniff_flame_moe, import_flame_moe},
+                 sniff_flame_moe, import_flame_moe, TakesOptions::kTokens},
     ImportFormat{"vllm-route-log",
                  "source_record,token_idx,layer,experts,weights (vLLM route logs)",
-                 sniff_vllm_route_log, import_vllm_route_log},
+                 sniff_vllm_route_log, import_vllm_route_log, TakesOptions::kTokens},
     ImportFormat{"olmoe-counts",
                  "counts: kind,domain,layer_slot,expert,count (OLMoE router analysis)",
                  sniff_olmoe_counts, import_olmoe_counts},
@@ -103,6 +107,23 @@ void check_options(const ImportOptions& options) {
   }
 }
 
+void check_format_options(const ImportFormat& format, const ImportOptions& options) {
+  const auto refuse = [&](std::string_view option, TakesOptions least, std::string_view of) {
+    if (format.takes >= least) return;
+    throw Error(
+        fmt::format("{}: only of {}, and this file is read as {}", option, of, format.name));
+  };
+  if (options.counts) refuse("--counts", TakesOptions::kTokens, "files of tokens");
+  if (options.steps) refuse("--steps", TakesOptions::kTokens, "files of tokens");
+  if (!options.keep.empty()) {
+    refuse("--keep", TakesOptions::kRequestsOrSteps, "files with requests and steps");
+  }
+  if (options.salvage) refuse("--salvage", TakesOptions::kCaptureLog, "capture logs");
+  if (!options.more_files.empty()) {
+    refuse("several files", TakesOptions::kCaptureLog, "capture logs");
+  }
+}
+
 }  // namespace
 
 std::span<const ImportFormat> import_formats() { return kFormats; }
@@ -110,12 +131,16 @@ std::span<const ImportFormat> import_formats() { return kFormats; }
 ImportReport import_trace(const std::string& path, const std::string& out,
                           const ImportOptions& options) {
   std::error_code code;
-  if (std::filesystem::equivalent(path, out, code)) {
+  const auto is_out = [&](const std::string& file) {
+    return std::filesystem::equivalent(file, out, code);
+  };
+  if (is_out(path) || std::any_of(options.more_files.begin(), options.more_files.end(), is_out)) {
     throw Error(Place{out}, "this is the file to import itself",
                 "write to another one: -o NAME.moetrace");
   }
   check_options(options);
   const ImportFormat& format = find_format(path, options.format);
+  check_format_options(format, options);
   ImportReport report = format.run({path, out, options});
   report.format = format.name;
   return report;

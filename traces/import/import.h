@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "traces/import/step_range.h"
+
 namespace sim {
 
 struct ImportOptions {
@@ -20,6 +22,12 @@ struct ImportOptions {
   std::optional<int> top_k;
   // "requests" or "steps": which of the two a trace keeps when the file has both; "": requests.
   std::string keep = {};
+  // Of files of tokens.
+  bool counts = false;             // store counts per (step, tag, layer) instead of tokens
+  std::optional<StepRange> steps;  // only these
+  // Of capture logs.
+  std::vector<std::string> more_files;  // further logs of the same run
+  bool salvage = false;                 // import what stands before damage
 };
 
 struct ImportReport {
@@ -36,12 +44,21 @@ struct ImportJob {
   ImportOptions options;
 };
 
+// Which options mean something to a format; the others are refused.
+enum class TakesOptions {
+  kModelOnly,
+  kTokens,
+  kRequestsOrSteps,
+  kCaptureLog
+};  // each with those before
+
 struct ImportFormat {
   std::string_view name;
   std::string_view help;  // one line
   // Whether a file looks like this: its path and its first 4 KiB, unzipped.
   bool (*sniff)(std::string_view path, std::string_view head);
   ImportReport (*run)(const ImportJob& job);
+  TakesOptions takes = TakesOptions::kModelOnly;
 };
 
 // Every format, in the order in which they are tried.

@@ -8,6 +8,7 @@
 
 #include "sim/input/text_file.h"
 #include "traces/import/known_models.h"
+#include "traces/import/token_sink.h"
 #include "traces/trace_file.h"
 
 namespace sim {
@@ -86,7 +87,7 @@ ImportReport import_layer_columns(const ImportJob& job, const LayerColumns& rule
   const std::size_t round = header.has_rounds ? file.column("round") : 0;
   const std::size_t tag = rules.tag_of == nullptr && header.has_tags ? file.column("tag") : 0;
 
-  TraceWriter writer(job.out, header);
+  TokenSink writer(job, header);
   std::vector<std::uint16_t> choices;
   std::vector<std::uint8_t> counts;
   while (file.next()) {

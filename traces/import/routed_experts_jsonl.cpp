@@ -14,6 +14,7 @@
 #include "traces/import/json_choices.h"
 #include "traces/import/known_models.h"
 #include "traces/import/request_numbers.h"
+#include "traces/import/token_sink.h"
 #include "traces/trace_file.h"
 
 namespace sim {
@@ -168,7 +169,7 @@ ImportReport import_routed_experts_jsonl(const ImportJob& job) {
   header.provenance = "imported from routed experts per request";
   for (const std::string& note : report.notes) header.provenance += "; " + note;
 
-  TraceWriter writer(job.out, header);
+  TokenSink writer(job, header);
   std::int64_t lines = 0;
   std::int64_t request = 0;
   std::int64_t padding = 0;

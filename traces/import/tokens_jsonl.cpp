@@ -11,6 +11,7 @@
 #include "traces/import/formats.h"
 #include "traces/import/json_choices.h"
 #include "traces/import/known_models.h"
+#include "traces/import/token_sink.h"
 #include "traces/trace_file.h"
 
 namespace sim {
@@ -75,7 +76,7 @@ ImportReport import_tokens_jsonl(const ImportJob& job) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
   const int experts = expert_count(job);
   const TraceHeader header = scan(job, experts);
-  TraceWriter writer(job.out, header);
+  TokenSink writer(job, header);
   TextFile file(job.path);
   std::string_view text;
   TokenChoices choices;

@@ -7,6 +7,7 @@
 #include "sim/input/text_file.h"
 #include "traces/import/formats.h"
 #include "traces/import/known_models.h"
+#include "traces/import/token_sink.h"
 #include "traces/trace_file.h"
 
 namespace sim {
@@ -28,7 +29,7 @@ ImportReport import_vllm_route_log(const ImportJob& job) {
       "the log names no request: all tokens are one request, in the order of the log (replay it by "
       "`sample`)");
   std::optional<std::int64_t> number;
-  std::optional<TraceWriter> writer;
+  std::optional<TokenSink> writer;
   std::vector<std::uint16_t> choices;
   std::vector<float> weights;
   while (file.next()) {
@@ -42,7 +43,7 @@ ImportReport import_vllm_route_log(const ImportJob& job) {
       header.layer_numbers = {static_cast<int>(here)};
       header.top_k = k;
       header.has_gate_weights = true;
-      writer.emplace(job.out, header);
+      writer.emplace(job, header);
     }
     if (here != *number) {
       file.fail(layer, fmt::format("layer {} after layer {}", here, *number),
