@@ -102,13 +102,13 @@ TEST(Import, SaysThatTheNumberOfExpertsIsUnknown) {
 
 TEST(Import, ListsTheFormatsItKnows) {
   const TempFile file("t.csv", "a,b\n1,2\n");
-  EXPECT_EQ(
-      import_error(file),
-      file.path() +
-          ": this is no trace format that we know; --format names one: "
-          "gpt-oss-fingerprinting, tokens-csv, events-jsonl, routed-experts-jsonl, tokens-jsonl, "
-          "flame-moe, vllm-route-log, olmoe-counts, expert-usage, sglang-counts, "
-          "hotness-npy, expert-load-json, fiddler-popularity, expert-fractions");
+  EXPECT_EQ(import_error(file),
+            file.path() +
+                ": this is no trace format that we know; --format names one: "
+                "capture-log, gpt-oss-fingerprinting, tokens-csv, events-jsonl, "
+                "routed-experts-jsonl, tokens-jsonl, "
+                "flame-moe, vllm-route-log, olmoe-counts, expert-usage, sglang-counts, "
+                "hotness-npy, expert-load-json, fiddler-popularity, expert-fractions");
   EXPECT_EQ(import_error(file, {"flame-mo", "", {}, {}}),
             "unknown trace format 'flame-mo'; did you mean 'flame-moe'?");
 }

@@ -202,7 +202,7 @@ ImportReport import_events_jsonl(const ImportJob& given) {
     row.gate_weights = complete.weights;
     writer.append(row);
   });
-  if (writer.rows() == 0) {
+  if (writer.tokens() == 0) {
     throw Error(Place{job.path}, fmt::format("no token has all {} layers", numbers.size()),
                 "a token is known by its request and position, or by step, source_rank and "
                 "position");

@@ -23,11 +23,11 @@ struct ImportOptions {
   // "requests" or "steps": which of the two a trace keeps when the file has both; "": requests.
   std::string keep = {};
   // Of files of tokens.
-  bool counts = false;             // store counts per (step, tag, layer) instead of tokens
-  std::optional<StepRange> steps;  // only these
+  bool counts = false;                  // store counts per (step, tag, layer) instead of tokens
+  std::optional<StepRange> steps = {};  // only these
   // Of capture logs.
-  std::vector<std::string> more_files;  // further logs of the same run
-  bool salvage = false;                 // import what stands before damage
+  std::vector<std::string> more_files = {};  // further logs of the same run
+  bool salvage = false;                      // import what stands before damage
 };
 
 struct ImportReport {

@@ -38,6 +38,7 @@ std::uint32_t TokenSink::tag(std::string_view name) { return writer_.tag(name); 
 
 void TokenSink::append(const TokenRow& row) {
   if (job_.options.steps && !job_.options.steps->holds(row.step)) return;
+  ++kept_;
   if (job_.options.counts) {
     count(row);
   } else {

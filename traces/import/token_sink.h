@@ -25,6 +25,7 @@ class TokenSink {
   // Throws as TraceWriter does; and Error when the counts need more than 1 GiB.
   void append(const TokenRow& row);
   void finish();
+  std::int64_t tokens() const { return kept_; }         // appended and kept so far
   std::int64_t rows() const { return writer_.rows(); }  // after finish(): tokens, or histograms
 
  private:
@@ -40,6 +41,7 @@ class TokenSink {
   std::vector<std::size_t> first_;  // of each layer in Cell::counts, and the end
   TraceWriter writer_;
   std::map<Key, Cell> cells_;
+  std::int64_t kept_ = 0;
 };
 
 }  // namespace sim

@@ -55,7 +55,7 @@ ImportReport import_vllm_route_log(const ImportJob& job) {
     if (count != k) file.fail(ids, fmt::format("{} experts, top-k is {}", count, k));
     if (file.numbers(weight, weights) != k) file.fail(weight, "not a weight per expert");
     TokenRow row;
-    row.position = writer->rows();
+    row.position = writer->tokens();
     row.choices = choices;
     row.gate_weights = weights;
     writer->append(row);
