@@ -1,0 +1,152 @@
+"""Capture.record by hand: every kind of memory, every column, every mistake."""
+
+import array
+import multiprocessing
+import os
+
+from moe_capture import Capture
+from support import Case, needs_numpy, needs_torch, numpy, torch
+
+IDS = [[0, 5], [3, 1], [7, 2]]
+
+
+class RecordTest(Case):
+    def capture(self, **options):
+        arguments = {"experts": [8], "top_k": 2, "overwrite": True, **options}
+        log = Capture(self.path("run.log"), **arguments)
+        self.addCleanup(log.close)
+        return log
+
+    def ids_after(self, values, **options):
+        """The ids of the trace after recording `values` as one step each."""
+        with self.capture(**options) as log:
+            for step, value in enumerate(values):
+                self.assertTrue(log.record(step=step, layer=0, ids=value))
+        _, rows = self.imported("run.log")
+        return [[row.ids[0] for row in rows if row.step == step] for step in range(len(values))]
+
+    def test_lists_and_buffers(self):
+        flat = [n for row in IDS for n in row]
+        values = [IDS, memoryview(array.array("q", flat)).cast("B").cast("q", (3, 2)),
+                  memoryview(bytes(flat)).cast("B", (3, 2)), memoryview(array.array("i", flat)).cast("B").cast("i", (3, 2)),
+                  memoryview(array.array("H", flat)).cast("B").cast("H", (3, 2))]
+        self.assertEqual(self.ids_after(values), [IDS] * len(values))
+
+    def test_one_dimension_is_top_1(self):
+        self.assertEqual(self.ids_after([[4, 6, 0]], top_k=1), [[[4], [6], [0]]])
+
+    @needs_numpy
+    def test_arrays_of_every_type_and_layout(self):
+        ids = numpy.array(IDS)
+        wide = numpy.full((6, 5), 99)
+        wide[::2, 1:3] = ids
+        read_only = ids.copy()
+        read_only.flags.writeable = False
+        unaligned = numpy.frombuffer(b"\0" + ids.tobytes(), dtype="u1")[1:].view("i8").reshape(3, 2)
+        values = [ids.astype(t) for t in ("i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", ">i4")]
+        values += [numpy.asfortranarray(ids), wide[::2, 1:3], ids[::-1][::-1], read_only, unaligned]
+        self.assertEqual(self.ids_after(values), [IDS] * len(values))
+
+    @needs_torch
+    def test_tensors_of_every_type_and_layout(self):
+        ids = torch.tensor(IDS)
+        wide = torch.full((6, 5), 99)
+        wide[::2, 1:3] = ids
+        values = [ids, ids.int(), ids.short(), ids.to(torch.uint8), ids.to(torch.int8), ids.t().contiguous().t(), wide[::2, 1:3]]
+        self.assertEqual(self.ids_after(values), [IDS] * len(values))
+
+    @needs_torch
+    def test_every_column(self):
+        weights = torch.tensor([[0.75, 0.25], [0.5, 0.5], [1.0, 0.0]])
+        with self.capture(experts=[8, 300], layer_numbers=[1, 3], weights=True, token_ids=True, tags=True) as log:
+            tag = log.tag("code")
+            self.assertEqual((log.tag("prose"), log.tag("code")), (1, 0))
+            log.record(step=4, layer=0, rank=3, ids=IDS, weights=weights, token_ids=torch.tensor([11, 12, 13]),
+                       tags=torch.tensor([tag, tag, 1]))
+            log.record(step=4, layer=1, rank=3, ids=[[299, 0], [1, 2], [3, 4]], weights=weights.double(), choices=[2, 1, 0])
+            log.record(step=5, layer=0, ids=torch.zeros(0, 2, dtype=torch.long), weights=torch.zeros(0, 2), token_ids=[], tags=0)
+        said, rows = self.imported("run.log")
+        self.assertEqual([(r.step, r.rank, r.token_id) for r in rows], [(4, 3, 11), (4, 3, 12), (4, 3, 13)])
+        self.assertEqual([r.ids for r in rows], [[[0, 5], [299, 0]], [[3, 1], [1]], [[7, 2], []]])
+        self.assertEqual([r.weights for r in rows], [[[0.75, 0.25]] * 2, [[0.5, 0.5], [0.5]], [[1.0, 0.0], []]])
+        self.assertIn("code", self.simulate("trace", "info", self.path("imported.moetrace")))
+
+    def test_what_is_wrong_is_said_and_not_recorded(self):
+        for mistake, arguments in (
+                ("an id is not an expert of this layer", {"ids": [[0, 8]]}),
+                ("an id is not an expert of this layer", {"ids": [[0, -1]]}),
+                ("top_k is not 1 to options.top_k", {"ids": [[0, 1, 2]]}),
+                ("layer is not below options.layers", {"layer": 1}),
+                ("layer: -1, expected a number from 0 to 4294967295", {"layer": -1}),
+                ("step is below 0", {"step": -1}),
+                ("ids: rows of different lengths; pad them and give choices=", {"ids": [[0, 1], [2]]}),
+                ("ids: expected a tensor, an array, a buffer or a list, got str", {"ids": "01"}),
+                ("ids: a buffer of float32, expected int64 or int32 or uint16 or uint8", {"ids": array.array("f", [1])}),
+                ("weights: expected [1, 2] as ids, got [2, 1]", {"weights": [0.5, 0.5]}),
+                ("a column is given that options.flags did not announce", {"weights": [[0.5, 0.5]]}),
+                ("a column is given that options.flags did not announce", {"token_ids": [5]}),
+                ("token_ids: expected [1], one per token, got [2]", {"token_ids": [5, 6]}),
+                ("choices: unsigned byte integer is greater than maximum", {"choices": [256]}),
+                ("a token has more choices than top_k", {"choices": [3]})):
+            with self.subTest(mistake), self.capture() as log:
+                with self.assertRaises((ValueError, TypeError)) as caught:
+                    log.record(**{"step": 0, "layer": 0, "ids": [[0, 1]], **arguments})
+                self.assertEqual(str(caught.exception), mistake)
+                self.assertEqual(log.counters()["stored_batches"], 0)
+
+    def test_wrong_options(self):
+        for experts, more in (([], {}), ([0], {}), ([-1], {}), ([8], {"top_k": 0}), ([8], {"layer_numbers": [1, 2]}),
+                              (["8"], {}), ([8], {"buffer_bytes": 1})):
+            with self.subTest(experts=experts, **more), self.assertRaises((ValueError, OSError)):
+                self.capture(experts=experts, **more)
+        with self.assertRaisesRegex(OSError, "no/folder/run.log"):
+            Capture(self.path("no/folder/run.log"), experts=[8], top_k=2)
+        self.capture().close()
+        with self.assertRaisesRegex(OSError, "run.log"):
+            self.capture(overwrite=False)
+
+    def test_a_closed_log_takes_no_more(self):
+        log = self.capture()
+        log.record(step=0, layer=0, ids=IDS)
+        log.close()
+        log.close()
+        self.assertEqual(log.counters()["stored_choices"], 6)
+        with self.assertRaisesRegex(ValueError, "this capture is closed"):
+            log.record(step=1, layer=0, ids=IDS)
+
+    def test_full_buffer_drops_counts_and_says_so(self):
+        offered = 0
+        with self.capture(buffer_bytes=64 << 10) as log:
+            rows = bytes(2 * 4000)  # expert 0 twice
+            view = memoryview(rows).cast("B", (4000, 2))
+            stored = 0
+            for step in range(4000):
+                stored += log.record(step=step, layer=0, ids=view)
+                offered += 1
+            counters = log.counters()
+        self.assertEqual(counters["stored_batches"] + counters["dropped_batches"], offered)
+        self.assertEqual(counters["stored_choices"] + counters["dropped_choices"], offered * 8000)
+        self.assertGreater(counters["dropped_batches"], 0)
+        said, rows = self.imported("run.log")
+        self.assertEqual(len(rows), counters["stored_tokens"])
+        self.assertIn("dropped", said)
+
+    def test_a_forked_child_leaves_the_log_alone(self):
+        with self.capture() as log:
+            log.record(step=0, layer=0, ids=IDS)
+            child = multiprocessing.get_context("fork").Process(target=_record_in_child, args=(log,))
+            child.start()
+            child.join(20)
+            self.assertEqual(child.exitcode, 0)
+            log.record(step=1, layer=0, ids=IDS)
+        _, rows = self.imported("run.log")
+        self.assertEqual([r.step for r in rows], [0, 0, 0, 1, 1, 1])
+
+
+def _record_in_child(log):
+    try:
+        log.record(step=0, layer=0, ids=IDS)
+    except ValueError as mistake:
+        log.close()
+        os._exit(0 if "forked" in str(mistake) else 3)
+    os._exit(2)

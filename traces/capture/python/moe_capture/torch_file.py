@@ -1,0 +1,122 @@
+"""Reads what torch.save wrote, without PyTorch and without running anything that the file names.
+
+A pickle may name any function to be called, so that loading a foreign file runs its author's code. Here a file may hold numbers,
+text, None, lists, tuples, sets, dicts and dense tensors; every other name in it is refused (FileRefused), as are compressed
+archives and the format that torch.save had before 1.6. torch.load(weights_only=True) has the same aim, but was found to be open in
+releases before 2.6 (CVE-2025-32434).
+"""
+
+import io
+import pickle
+import zipfile
+
+
+class FileRefused(Exception):
+    """The file is no torch.save archive, is damaged, or holds what is not read here."""
+
+
+_STORAGES = {"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1",
+             "BoolStorage": "?", "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2"}
+
+
+def load(path):
+    """The value that was saved; tensors as NumPy arrays of their own memory. Raises FileRefused, OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _load(archive)
+    except (zipfile.BadZipFile, EOFError) as mistake:
+        raise FileRefused(f"{path}: no archive of torch.save (1.6 or later): {mistake}") from None
+    except FileRefused as mistake:
+        raise FileRefused(f"{path}: {mistake}") from None
+    except (OSError, ImportError):
+        raise
+    except Exception as mistake:  # zipfile and pickle raise a dozen kinds for damaged bytes
+        raise FileRefused(f"{path}: damaged: {type(mistake).__name__} {mistake}") from None
+
+
+def _load(archive):
+    entries = {info.filename: info for info in archive.infolist()}
+    pickles = [name for name in entries if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise FileRefused("no data.pkl in it, so torch.save did not write it")
+    folder = pickles[0][: -len("data.pkl")]
+
+    def read(name):
+        info = entries.get(folder + name)
+        if info is None:
+            raise FileRefused(f"no {name} in it")
+        if info.compress_type != zipfile.ZIP_STORED:  # torch.save stores; a small file cannot claim a large memory
+            raise FileRefused(f"{name} is compressed")
+        return archive.read(info)
+
+    if folder + "byteorder" in entries and read("byteorder") != b"little":
+        raise FileRefused("big-endian")
+    return _Unpickler(io.BytesIO(read("data.pkl")), read).load()
+
+
+class _Storage:
+    __slots__ = ("type", "bytes")
+
+    def __init__(self, type_name, content):
+        self.type, self.bytes = type_name, content
+
+
+class _TensorMaker:
+    """What stands for torch._utils._rebuild_tensor_v2. An instance without attributes, so that a pickle cannot change it."""
+
+    __slots__ = ()
+
+    def __call__(self, storage, offset, size, stride, *_):
+        import numpy
+
+        if not isinstance(storage, _Storage) or len(size) != len(stride) or len(size) > 32:
+            raise FileRefused("a tensor that is none")
+        if not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+            raise FileRefused("a tensor with a negative or no number in its shape")
+        flat = numpy.frombuffer(storage.bytes, dtype=storage.type)
+        elements = 1
+        for n in size:
+            elements *= n
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride)) if elements else 0
+        if elements > len(flat) or (elements and last >= len(flat)):
+            raise FileRefused(f"a tensor of shape {list(size)} reaches beyond its storage of {len(flat)} numbers")
+        if not elements:
+            return numpy.zeros(size, dtype=storage.type)
+        strides = [s * flat.itemsize for s in stride]
+        return numpy.lib.stride_tricks.as_strided(flat[offset:], shape=size, strides=strides, writeable=False).copy()
+
+
+class _DictMaker:
+    __slots__ = ()
+
+    def __call__(self):
+        return {}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file, read):
+        super().__init__(file)
+        self._read = read
+
+    def find_class(self, module, name):
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _TensorMaker()
+        if (module, name) == ("collections", "OrderedDict"):
+            return _DictMaker()
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        raise FileRefused(f"it wants {module}.{name}, which is neither a number, text, a list, a dict nor a dense tensor; "
+                          "not loaded, since that could run code of the file's author")
+
+    def persistent_load(self, identity):
+        if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
+            raise FileRefused("a reference to something that is no storage")
+        _, type_name, key, _location, numel = identity
+        if type_name not in _STORAGES.values():
+            raise FileRefused("a storage of a type that is not read here")
+        import numpy
+
+        content = self._read(f"data/{key}")
+        if len(content) != numel * numpy.dtype(type_name).itemsize:
+            raise FileRefused(f"storage {key} has {len(content)} bytes, not {numel} numbers")
+        return _Storage(type_name, content)
