@@ -123,6 +123,8 @@ class RecordTest(Case):
             for step in range(4000):
                 stored += log.record(step=step, layer=0, ids=view)
                 offered += 1
+                if stored < offered - 3:
+                    break
             counters = log.counters()
         self.assertEqual(counters["stored_batches"] + counters["dropped_batches"], offered)
         self.assertEqual(counters["stored_choices"] + counters["dropped_choices"], offered * 8000)

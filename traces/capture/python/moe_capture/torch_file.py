@@ -21,17 +21,18 @@ _STORAGES = {"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "
 
 def load(path):
     """The value that was saved; tensors as NumPy arrays of their own memory. Raises FileRefused, OSError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _load(archive)
-    except (zipfile.BadZipFile, EOFError) as mistake:
-        raise FileRefused(f"{path}: no archive of torch.save (1.6 or later): {mistake}") from None
-    except FileRefused as mistake:
-        raise FileRefused(f"{path}: {mistake}") from None
-    except (OSError, ImportError):
-        raise
-    except Exception as mistake:  # zipfile and pickle raise a dozen kinds for damaged bytes
-        raise FileRefused(f"{path}: damaged: {type(mistake).__name__} {mistake}") from None
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _load(archive)
+        except zipfile.BadZipFile as mistake:
+            raise FileRefused(f"{path}: no archive of torch.save (1.6 or later): {mistake}") from None
+        except FileRefused as mistake:
+            raise FileRefused(f"{path}: {mistake}") from None
+        except ImportError:
+            raise
+        except Exception as mistake:  # zipfile and pickle raise a dozen kinds for damaged bytes
+            raise FileRefused(f"{path}: damaged: {type(mistake).__name__} {mistake}") from None
 
 
 def _load(archive):
