@@ -1,7 +1,9 @@
-"""Small MoE models whose routers have the interfaces of the libraries that moe_capture has adapters for.
+"""Small MoE models whose routers have the interfaces of the libraries that moe_capture has adapters
+for.
 
-The classes carry the libraries' class names, since those are what an adapter looks for; the code is our own and only as long as
-the interface needs it: what the router is given, what it returns, and who takes the top-k.
+The classes carry the libraries' class names, since those are what an adapter looks for; the code is
+our own and only as long as the interface needs it: what the router is given, what it returns, and
+who takes the top-k.
 """
 
 import torch
@@ -140,13 +142,17 @@ class DeepseekV2MoEGate(nn.Module):
         self.weight = nn.Parameter(torch.randn(EXPERTS, HIDDEN))
 
     def forward(self, hidden):
-        scores = F.linear(hidden.reshape(-1, HIDDEN), self.weight).softmax(dim=-1, dtype=torch.float32)
+        scores = F.linear(hidden.reshape(-1, HIDDEN), self.weight).softmax(
+            dim=-1, dtype=torch.float32
+        )
         weights, ids = scores.topk(self.top_k, dim=-1, sorted=False)
         return ids, weights, None
 
 
 class DeepseekV3TopkRouter(nn.Module):
-    """(ids, weights): sigmoid, choice by score plus bias within two of four groups, weights without the bias."""
+    """(ids, weights): sigmoid, choice by score plus bias within two of four groups, weights without
+    the bias.
+    """
 
     def __init__(self):
         super().__init__()
@@ -158,7 +164,11 @@ class DeepseekV3TopkRouter(nn.Module):
         scores = logits.sigmoid()
         biased = scores + self.e_score_correction_bias
         groups = biased.view(-1, 4, EXPERTS // 4).sum(dim=-1).topk(2, dim=-1)[1]
-        allowed = torch.zeros(len(biased), 4).scatter_(1, groups, 1).repeat_interleave(EXPERTS // 4, dim=1)
+        allowed = (
+            torch.zeros(len(biased), 4)
+            .scatter_(1, groups, 1)
+            .repeat_interleave(EXPERTS // 4, dim=1)
+        )
         ids = biased.masked_fill(allowed == 0, float("-inf")).topk(self.top_k, dim=-1)[1]
         weights = scores.gather(1, ids)
         return ids, 2.5 * weights / weights.sum(dim=-1, keepdim=True)
@@ -196,7 +206,9 @@ class DeepseekV3MoE(_Block):
 
 
 class DeepseekV2Moe(_Block):
-    """Transformers 5: gate is a Linear, route_tokens_to_experts chooses, here by the unscaled softmax of every second expert."""
+    """Transformers 5: gate is a Linear, route_tokens_to_experts chooses, here by the unscaled
+    softmax of every second expert.
+    """
 
     def __init__(self):
         super().__init__()
@@ -214,11 +226,18 @@ class DeepseekV2Moe(_Block):
 
 
 class TopKRouter(nn.Module):
-    """Megatron-Core from 0.9: (probabilities [T, E], map bool [T, E]); `capacity` drops the choices of the last tokens."""
+    """Megatron-Core from 0.9: (probabilities [T, E], map bool [T, E]); `capacity` drops the choices
+    of the last tokens.
+    """
 
     def __init__(self, layer_number, capacity=None):
         super().__init__()
-        self.layer_number, self.topk, self.num_experts, self.capacity = layer_number, TOP_K, EXPERTS, capacity
+        self.layer_number, self.topk, self.num_experts, self.capacity = (
+            layer_number,
+            TOP_K,
+            EXPERTS,
+            capacity,
+        )
         self.weight = nn.Parameter(torch.randn(EXPERTS, HIDDEN))
 
     def forward(self, rows):
@@ -226,7 +245,10 @@ class TopKRouter(nn.Module):
         chosen = torch.zeros(len(rows), EXPERTS, dtype=torch.bool).scatter_(1, ids, True)
         if self.capacity is not None:
             chosen &= chosen.long().cumsum(dim=0) <= self.capacity
-        return torch.zeros(len(rows), EXPERTS).scatter(1, ids, values.softmax(dim=-1)) * chosen, chosen
+        return (
+            torch.zeros(len(rows), EXPERTS).scatter(1, ids, values.softmax(dim=-1)) * chosen,
+            chosen,
+        )
 
 
 class MegatronBlock(nn.Module):
@@ -263,12 +285,16 @@ class Layer(nn.Module):
 
 
 class Model(nn.Module):
-    """Embedding, layers, head; called as Transformers' models are. One block per layer, None: a dense layer."""
+    """Embedding, layers, head; called as Transformers' models are. One block per layer, None: a
+    dense layer.
+    """
 
     def __init__(self, blocks, recompute=None):
         super().__init__()
         self.embed = nn.Embedding(VOCABULARY, HIDDEN)
-        self.layers = nn.ModuleList(Layer(b if b is not None else nn.Linear(HIDDEN, HIDDEN)) for b in blocks)
+        self.layers = nn.ModuleList(
+            Layer(b if b is not None else nn.Linear(HIDDEN, HIDDEN)) for b in blocks
+        )
         self.head = nn.Linear(HIDDEN, VOCABULARY)
         self.recompute = recompute  # None, "reentrant", "not reentrant"
 

@@ -28,7 +28,9 @@ class Row:
 
     def __init__(self, line):
         head, *layers = line.split("|")
-        self.step, self.rank, self.request, self.position, self.token_id = (None if n == "-" else int(n) for n in head.split())
+        self.step, self.rank, self.request, self.position, self.token_id = (
+            None if n == "-" else int(n) for n in head.split()
+        )
         choices = [[c.split("*") for c in layer.split()] for layer in layers]
         self.ids = [[int(c[0]) for c in layer] for layer in choices]
         self.weights = [[float(c[1]) for c in layer if len(c) > 1] for layer in choices]
@@ -45,7 +47,9 @@ class Case(unittest.TestCase):
 
     def simulate(self, *arguments):
         """Output of `simulate ARGUMENTS`, which has to succeed."""
-        done = subprocess.run([SIMULATE, *map(str, arguments)], capture_output=True, text=True, cwd=self.folder)
+        done = subprocess.run(
+            [SIMULATE, *map(str, arguments)], capture_output=True, text=True, cwd=self.folder
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout
 
@@ -56,5 +60,9 @@ class Case(unittest.TestCase):
 
     def imported(self, *logs, options=()):
         """(what import said, the rows) of the raw logs."""
-        said = self.simulate("trace", "import", *map(self.path, logs), "-o", self.path("imported.moetrace"), *options)
-        return said, [Row(line) for line in self.lines_of("imported.moetrace")]
+        said = self.simulate(
+            "trace", "import", *map(self.path, logs), "-o", self.path("imported.moetrace"), *options
+        )
+        numbers, *lines = self.lines_of("imported.moetrace")
+        self.layer_numbers = [int(n) for n in numbers.split()]
+        return said, [Row(line) for line in lines]

@@ -1,4 +1,5 @@
-"""capture_model with the real PyTorch: what the trace holds is what the model's experts computed."""
+"""capture_model with the real PyTorch: what the trace holds is what the model's experts computed.
+"""
 
 import json
 import subprocess
@@ -47,7 +48,9 @@ class ModelTest(Case):
         return capture
 
     def check(self, blocks, numbers, **options):
-        """Captures three forwards of a model of `blocks`; its layer numbers and every id have to be right. Returns the rows."""
+        """Captures three forwards of a model of `blocks`; its layer numbers and every id have to be
+        right. Returns the rows.
+        """
         model = routers.Model(blocks)
         expected = []
         with self.capture(model, weights=True, **options) as capture:
@@ -58,17 +61,40 @@ class ModelTest(Case):
         said, rows = self.imported("run.log")
         self.assertEqual(chosen(rows), expected)
         self.assertEqual([r.step for r in rows], sorted(list(range(3)) * 15))
-        info = self.simulate("trace", "info", self.path("imported.moetrace"))
-        self.assertIn(", ".join(map(str, numbers)), info)
-        # torch's own count of the last forward's choices in the first layer
-        last = torch.tensor([e for row in expected[-15:] for e in row[0]])
-        counts = torch.bincount(last, minlength=routers.EXPERTS).tolist()
-        self.assertEqual([sum(r.ids[0].count(e) for r in rows[-15:]) for e in range(routers.EXPERTS)], counts)
+        self.assertEqual(self.layer_numbers, numbers)
+        self.check_counts(expected)
         return rows
 
+    def check_counts(self, expected):
+        """The log imported as counts is torch's own bincount of each step (15 tokens) and layer."""
+        self.simulate(
+            "trace", "import", self.path("run.log"), "-o", self.path("counts.moetrace"), "--counts"
+        )
+        for line in self.lines_of("counts.moetrace")[1:]:
+            place, counts = line.split("|")
+            step, layer, tokens_counted = map(int, place.split())
+            ids = torch.tensor(
+                [e for row in expected[15 * step : 15 * (step + 1)] for e in row[layer]],
+                dtype=torch.long,
+            )
+            self.assertEqual(
+                [int(n) for n in counts.split()],
+                torch.bincount(ids, minlength=routers.EXPERTS).tolist(),
+            )
+            self.assertEqual(tokens_counted, 15)
+
     def test_transformers_4_blocks_with_a_linear_gate(self):
-        rows = self.check([None, routers.MixtralSparseMoeBlock(), routers.Qwen3MoeSparseMoeBlock(), routers.Qwen2MoeSparseMoeBlock(),
-                           None, routers.OlmoeSparseMoeBlock()], [1, 2, 3, 5])
+        rows = self.check(
+            [
+                None,
+                routers.MixtralSparseMoeBlock(),
+                routers.Qwen3MoeSparseMoeBlock(),
+                routers.Qwen2MoeSparseMoeBlock(),
+                None,
+                routers.OlmoeSparseMoeBlock(),
+            ],
+            [1, 2, 3, 5],
+        )
         for row in rows:
             self.assertAlmostEqual(sum(row.weights[0]), 1, places=5)  # normalised
             self.assertAlmostEqual(sum(row.weights[1]), 1, places=5)
@@ -76,9 +102,18 @@ class ModelTest(Case):
             self.assertLess(sum(row.weights[3]), 0.999)
 
     def test_transformers_5_routers(self):
-        for router in (routers.MixtralTopKRouter, routers.Qwen2MoeTopKRouter, routers.Qwen3MoeTopKRouter, routers.OlmoeTopKRouter):
+        for router in (
+            routers.MixtralTopKRouter,
+            routers.Qwen2MoeTopKRouter,
+            routers.Qwen3MoeTopKRouter,
+            routers.OlmoeTopKRouter,
+        ):
             with self.subTest(router.__name__):
-                rows = self.check([routers.TupleBlock(router()), routers.TupleBlock(router())], [0, 1], overwrite=True)
+                rows = self.check(
+                    [routers.TupleBlock(router()), routers.TupleBlock(router())],
+                    [0, 1],
+                    overwrite=True,
+                )
                 self.assertAlmostEqual(sum(rows[0].weights[1]), 1, places=5)
 
     def test_gpt_oss_of_both_kinds_gives_the_same(self):
@@ -91,8 +126,16 @@ class ModelTest(Case):
             self.assertAlmostEqual(sum(row.weights[1]), 1, places=5)
 
     def test_deepseek_of_every_kind(self):
-        rows = self.check([None, routers.DeepseekBlock(routers.DeepseekV2MoEGate()), routers.DeepseekBlock(routers.DeepseekV3TopkRouter()),
-                           routers.DeepseekV3MoE(), routers.DeepseekV2Moe()], [1, 2, 3, 4])
+        rows = self.check(
+            [
+                None,
+                routers.DeepseekBlock(routers.DeepseekV2MoEGate()),
+                routers.DeepseekBlock(routers.DeepseekV3TopkRouter()),
+                routers.DeepseekV3MoE(),
+                routers.DeepseekV2Moe(),
+            ],
+            [1, 2, 3, 4],
+        )
         for row in rows:
             self.assertAlmostEqual(sum(row.weights[1]), 2.5, places=4)  # the routed scaling factor
             self.assertAlmostEqual(sum(row.weights[2]), 2.5, places=4)
@@ -104,7 +147,9 @@ class ModelTest(Case):
 
     def test_logits_of_a_router_that_no_adapter_knows(self):
         model = routers.Model([routers.HomeMade(), routers.HomeMade()])
-        with self.assertRaisesRegex(ValueError, "no router found in Model; known are: MixtralTopKRouter, "):
+        with self.assertRaisesRegex(
+            ValueError, "no router found in Model; known are: MixtralTopKRouter, "
+        ):
             capture_model(model, self.path("run.log"))
         expected = []
         names = ["layers.0.mlp.score", "layers.1.mlp.score"]
@@ -118,13 +163,18 @@ class ModelTest(Case):
     def test_training_with_recomputation_is_recorded_once(self):
         for kind in ("reentrant", "not reentrant"):
             with self.subTest(kind):
-                model = routers.Model([routers.MixtralSparseMoeBlock(), routers.MixtralSparseMoeBlock()], recompute=kind)
+                model = routers.Model(
+                    [routers.MixtralSparseMoeBlock(), routers.MixtralSparseMoeBlock()],
+                    recompute=kind,
+                )
                 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
                 expected = []
                 with self.capture(model, overwrite=True) as capture:
                     for _ in range(4):
                         batch = tokens()
-                        loss = torch.nn.functional.cross_entropy(model(input_ids=batch).flatten(0, 1), batch.flatten())
+                        loss = torch.nn.functional.cross_entropy(
+                            model(input_ids=batch).flatten(0, 1), batch.flatten()
+                        )
                         expected += seen(model)
                         optimizer.zero_grad()
                         loss.backward()
@@ -137,13 +187,20 @@ class ModelTest(Case):
     def test_training_is_not_changed(self):
         def losses(captured):
             torch.manual_seed(3)
-            model = routers.Model([routers.MixtralSparseMoeBlock(), routers.DeepseekBlock(routers.DeepseekV3TopkRouter())])
+            model = routers.Model(
+                [
+                    routers.MixtralSparseMoeBlock(),
+                    routers.DeepseekBlock(routers.DeepseekV3TopkRouter()),
+                ]
+            )
             optimizer = torch.optim.Adam(model.parameters())
             capture = self.capture(model) if captured else None
             result = []
             for _ in range(5):
                 batch = tokens()
-                loss = torch.nn.functional.cross_entropy(model(input_ids=batch).flatten(0, 1), batch.flatten())
+                loss = torch.nn.functional.cross_entropy(
+                    model(input_ids=batch).flatten(0, 1), batch.flatten()
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -163,12 +220,17 @@ class ModelTest(Case):
                 for _ in range(3):
                     batch = tokens(1, 4)
                     model(input_ids=batch)
-                    expected += [(step, token, row) for token, row in zip(batch.flatten().tolist(), seen(model))]
+                    expected += [
+                        (step, token, row)
+                        for token, row in zip(batch.flatten().tolist(), seen(model))
+                    ]
             with capture.paused():
                 model(input_ids=tokens())
         rows = self.imported("run.log")[1]
         self.assertEqual([(r.step, r.token_id, c) for r, c in zip(rows, chosen(rows))], expected)
-        with self.capture(model, overwrite=True) as capture, self.assertRaisesRegex(ValueError, 'steps="explicit"'):
+        with self.capture(model, overwrite=True) as capture, self.assertRaisesRegex(
+            ValueError, 'steps="explicit"'
+        ):
             capture.step(3)
 
     def test_generation_has_requests_and_positions_and_no_padding(self):
@@ -178,12 +240,26 @@ class ModelTest(Case):
         with self.capture(model, token_ids=True, requests=True) as capture:
             for _ in range(2):  # two batches of two requests
                 model(input_ids=prompts, attention_mask=mask)
-                model(input_ids=torch.tensor([[1], [2]]), attention_mask=torch.cat([mask, torch.ones(2, 1).long()], 1))
+                model(
+                    input_ids=torch.tensor([[1], [2]]),
+                    attention_mask=torch.cat([mask, torch.ones(2, 1).long()], 1),
+                )
         self.assertEqual(capture.disabled, {})
         rows = self.imported("run.log", options=["--keep", "requests"])[1]
-        first = [(0, 0, 5), (0, 1, 6), (1, 0, 7), (1, 1, 8), (1, 2, 9), (1, 3, 4), (0, 2, 1), (1, 4, 2)]
+        first = [
+            (0, 0, 5),
+            (0, 1, 6),
+            (1, 0, 7),
+            (1, 1, 8),
+            (1, 2, 9),
+            (1, 3, 4),
+            (0, 2, 1),
+            (1, 4, 2),
+        ]
         again = [(request + 2, position, token) for request, position, token in first]
-        self.assertEqual(sorted((r.request, r.position, r.token_id) for r in rows), sorted(first + again))
+        self.assertEqual(
+            sorted((r.request, r.position, r.token_id) for r in rows), sorted(first + again)
+        )
 
     def test_padding_can_be_kept(self):
         model = routers.Model([routers.MixtralSparseMoeBlock()])
@@ -216,8 +292,14 @@ class ModelTest(Case):
                 model(input_ids=tokens())
             counters = capture.counters()
         said = [str(w.message) for w in caught if "moe_capture" in str(w.message)]
-        self.assertEqual(said, ["moe_capture: router layers.0.mlp.router is no longer recorded: layers.0.mlp.router "
-                                "(MixtralTopKRouter): expected a tuple of ids and weights, got torch.float32 [15, 8]"])
+        self.assertEqual(
+            said,
+            [
+                "moe_capture: router layers.0.mlp.router is no longer recorded: "
+                "layers.0.mlp.router: expected a tuple of ids and weights, got torch.float32 "
+                "[15, 8]; MixtralTopKRouter is read as in Transformers 5: (logits, scores, ids)"
+            ],
+        )
         self.assertEqual((counters["routers_disabled"], counters["stored_batches"]), (1, 3))
 
     def test_a_forward_that_fails_ends_its_step(self):
@@ -239,26 +321,45 @@ class ModelTest(Case):
 
     def test_wrong_options(self):
         model = routers.Model([routers.MixtralSparseMoeBlock()])
-        for mistake, options in (("steps: 'epoch', expected 'forward' or 'explicit'", {"steps": "epoch"}),
-                                 ("layer_numbers: 2 for 1 routers", {"layer_numbers": [1, 2]})):
+        for mistake, options in (
+            ("steps: 'epoch', expected 'forward' or 'explicit'", {"steps": "epoch"}),
+            ("layer_numbers: 2 for 1 routers", {"layer_numbers": [1, 2]}),
+        ):
             with self.assertRaises(ValueError) as caught:
                 self.capture(model, **options)
             self.assertEqual(str(caught.exception), mistake)
         del model.layers[0].mlp.top_k
-        with self.assertRaisesRegex(ValueError, "layers.0.mlp.gate: the top-k is not known; give top_k="):
+        with self.assertRaisesRegex(
+            ValueError, "layers.0.mlp.gate: the top-k is not known; give top_k="
+        ):
             self.capture(model)
 
     def test_two_processes_are_two_ranks(self):
         script = Path(__file__).with_name("two_ranks.py")
         address = f"file://{self.path('rendezvous')}"
-        ranks = [subprocess.Popen([sys.executable, script, address, str(rank), self.path("run.log")], stdout=subprocess.PIPE, text=True)
-                 for rank in range(2)]
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, script, address, str(rank), self.path("run.log")],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
         said = [rank.communicate(timeout=60)[0] for rank in ranks]
         self.assertEqual([rank.returncode for rank in ranks], [0, 0])
         rows = self.imported("run.rank0.log", "run.rank1.log")[1]
-        expected = [[json.loads(line) for line in text.splitlines()] for text in said]  # printed by two_ranks.py
-        self.assertEqual([(r.step, r.rank, c) for r, c in zip(rows, chosen(rows))],
-                         [(step, rank, ids) for step in range(2) for rank in range(2) for ids in expected[rank][step]])
+        expected = [
+            [json.loads(line) for line in text.splitlines()] for text in said
+        ]  # printed by two_ranks.py
+        self.assertEqual(
+            [(r.step, r.rank, c) for r, c in zip(rows, chosen(rows))],
+            [
+                (step, rank, ids)
+                for step in range(2)
+                for rank in range(2)
+                for ids in expected[rank][step]
+            ],
+        )
 
 
 @needs_torch

@@ -1,4 +1,6 @@
-"""Dumps as SGLang's expert distribution recorder writes them, made here by the real torch.save, into a trace."""
+"""Dumps as SGLang's expert distribution recorder writes them, made here by the real torch.save,
+into a trace.
+"""
 
 import io
 import pickle
@@ -9,18 +11,30 @@ import zipfile
 from support import Case, needs_torch, numpy, torch
 from moe_capture import torch_file
 
-# Two layers, of which the first is dense; three logical experts on four physical ones, expert 1 of the second layer twice.
+# Two layers, of which the first is dense; three logical experts on four physical ones, expert 1 of
+# the second layer twice.
 MAP = [[0, 1, 2, 0], [0, 1, 2, 1]]
 
 
 def token_record(forward_pass, rank, tokens, ids, prefill):
-    """ids: per token its physical experts in the second layer; the recorder has room for 3, unused are -1."""
+    """ids: per token its physical experts in the second layer; the recorder has room for 3, unused
+    are -1.
+    """
     rows = torch.full((2, len(tokens), 3), -1, dtype=torch.int32)
     for token, experts in enumerate(ids):
         rows[1, token, : len(experts)] = torch.tensor(experts, dtype=torch.int32)
-    return {"forward_pass_id": forward_pass, "rank": rank, "gatherer_key": "primary", "input_ids": tokens,
-            "positions": list(range(len(tokens))), "extend_seq_lens": [len(tokens)] if prefill else None, "forward_mode": 1,
-            "topk_ids_of_layer": rows, "misc_objects": [], "global_physical_count": torch.zeros(2, 4, dtype=torch.int32)}
+    return {
+        "forward_pass_id": forward_pass,
+        "rank": rank,
+        "gatherer_key": "primary",
+        "input_ids": tokens,
+        "positions": list(range(len(tokens))),
+        "extend_seq_lens": [len(tokens)] if prefill else None,
+        "forward_mode": 1,
+        "topk_ids_of_layer": rows,
+        "misc_objects": [],
+        "global_physical_count": torch.zeros(2, 4, dtype=torch.int32),
+    }
 
 
 @needs_torch
@@ -30,8 +44,12 @@ class SglangTest(Case):
         return self.path(name)
 
     def convert(self, *arguments):
-        return subprocess.run([sys.executable, "-m", "moe_capture", "sglang", *arguments], capture_output=True, text=True,
-                              cwd=self.folder)
+        return subprocess.run(
+            [sys.executable, "-m", "moe_capture", "sglang", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+        )
 
     def converted(self, *arguments):
         done = self.convert(*arguments)
@@ -41,60 +59,121 @@ class SglangTest(Case):
     def test_tokens_of_two_ranks(self):
         for rank in range(2):
             # A slice that keeps its large storage, as the recorder's buffers would without clone().
-            self.save(f"rank{rank}.pt", {"last_physical_to_logical_map": torch.tensor(MAP + MAP)[:2], "records": [
-                token_record(7, rank, [11, 12], [[3, 0], [1, 2]], True), token_record(8, rank, [13], [[2, rank]], False)]})
+            self.save(
+                f"rank{rank}.pt",
+                {
+                    "last_physical_to_logical_map": torch.tensor(MAP + MAP)[:2],
+                    "records": [
+                        token_record(7, rank, [11, 12], [[3, 0], [1, 2]], True),
+                        token_record(8, rank, [13], [[2, rank]], False),
+                    ],
+                },
+            )
         said = self.converted("rank0.pt", "rank1.pt", "-o", "run.log", "--model", "tiny")
-        self.assertEqual(said, "run.log: 6 tokens of 2 steps, 2 ranks, 1 layers, 3 experts (per_token)\n"
-                               "note: layers without any choice are left out: 0\n")
+        self.assertEqual(
+            said,
+            "run.log: 6 tokens of 2 steps, 2 ranks, 1 layers, 3 experts (per_token)\n"
+            "note: layers without any choice are left out: 0\n",
+        )
         _, rows = self.imported("run.log")
-        self.assertEqual([(r.step, r.rank, r.token_id, r.ids) for r in rows],
-                         [(7, 0, 11, [[1, 0]]), (7, 0, 12, [[1, 2]]), (7, 1, 11, [[1, 0]]), (7, 1, 12, [[1, 2]]),
-                          (8, 0, 13, [[2, 0]]), (8, 1, 13, [[2, 1]])])
+        self.assertEqual(
+            [(r.step, r.rank, r.token_id, r.ids) for r in rows],
+            [
+                (7, 0, 11, [[1, 0]]),
+                (7, 0, 12, [[1, 2]]),
+                (7, 1, 11, [[1, 0]]),
+                (7, 1, 12, [[1, 2]]),
+                (8, 0, 13, [[2, 0]]),
+                (8, 1, 13, [[2, 1]]),
+            ],
+        )
         info = self.simulate("trace", "info", self.path("imported.moetrace"))
         self.assertIn("prefill", info)
         self.assertIn("decode", info)
 
     def test_counts_of_stat_mode(self):
         counts = torch.tensor([[[0, 0, 0], [5, 1, 0]], [[0, 0, 0], [2, 2, 2]]])
-        self.save("stat.pt", {"rank": 0, "logical_count": counts, "average_utilization_rate_over_window": None})
+        self.save(
+            "stat.pt",
+            {"rank": 0, "logical_count": counts, "average_utilization_rate_over_window": None},
+        )
         said = self.converted("stat.pt", "-o", "counts.npy")
-        self.assertEqual(said, "counts.npy: counts of 2 steps, 1 layers, 3 experts (stat)\n"
-                               "note: layers without any choice are left out: 0\n")
+        self.assertEqual(
+            said,
+            "counts.npy: counts of 2 steps, 1 layers, 3 experts (stat)\n"
+            "note: layers without any choice are left out: 0\n",
+        )
         self.assertEqual(numpy.load(self.path("counts.npy")).tolist(), [[[5, 1, 0]], [[2, 2, 2]]])
 
     def test_counts_per_pass_are_summed_over_ranks_and_replicas(self):
         def record(forward_pass, rank, counts):
-            return {"forward_pass_id": forward_pass, "rank": rank, "gatherer_key": "primary",
-                    "global_physical_count": torch.tensor([[0, 0, 0, 0], counts])}
+            return {
+                "forward_pass_id": forward_pass,
+                "rank": rank,
+                "gatherer_key": "primary",
+                "global_physical_count": torch.tensor([[0, 0, 0, 0], counts]),
+            }
 
         for rank in range(2):
-            self.save(f"rank{rank}.pt", {"last_physical_to_logical_map": torch.tensor(MAP),
-                                         "records": [record(4, rank, [1, 2, 3, 4]), record(3, rank, [0, 0, 0, rank])]})
+            self.save(
+                f"rank{rank}.pt",
+                {
+                    "last_physical_to_logical_map": torch.tensor(MAP),
+                    "records": [record(4, rank, [1, 2, 3, 4]), record(3, rank, [0, 0, 0, rank])],
+                },
+            )
         said = self.converted("rank0.pt", "rank1.pt", "-o", "counts.npy")
         self.assertIn("note: forward passes 3 to 4 are steps 0 to 1\n", said)
         self.assertEqual(numpy.load(self.path("counts.npy")).tolist(), [[[0, 1, 0]], [[2, 12, 6]]])
 
     def test_what_is_wrong_is_said(self):
-        good = {"last_physical_to_logical_map": torch.tensor(MAP), "records": [token_record(0, 0, [1], [[0]], True)]}
+        good = {
+            "last_physical_to_logical_map": torch.tensor(MAP),
+            "records": [token_record(0, 0, [1], [[0]], True)],
+        }
         beyond = {**good, "records": [token_record(0, 0, [1], [[4]], True)]}
         few = {**good, "records": [{**token_record(0, 0, [1], [[0]], True), "input_ids": []}]}
         self.save("stat.pt", {"logical_count": torch.ones(1, 2, 3)})
         (self.folder / "there.log").touch()
         for name, value, mistake in (
-                ("list.pt", [1], "list.pt: neither logical_count nor records in it: no dump of SGLang's expert distribution recorder"),
-                ("beyond.pt", beyond, "beyond.pt: topk_ids_of_layer: an id is not among the 4 physical experts; with the shared expert "
-                 "fused into the choice, record without --enable-shared-experts-fusion"),
-                ("few.pt", few, "few.pt: input_ids: expected 1 of them, as topk_ids_of_layer has tokens"),
-                ("nan.pt", {"logical_count": torch.ones(1, 2, 3) / 3}, "nan.pt: logical_count: numbers that are not whole"),
-                ("zero.pt", {"logical_count": torch.zeros(1, 2, 3)}, "zero.pt: every count is 0")):
+            (
+                "list.pt",
+                [1],
+                "list.pt: neither logical_count nor records in it: no dump of SGLang's expert "
+                "distribution recorder",
+            ),
+            (
+                "beyond.pt",
+                beyond,
+                "beyond.pt: topk_ids_of_layer: an id is not among the 4 physical experts; with the "
+                "shared expert "
+                "fused into the choice, record without --enable-shared-experts-fusion",
+            ),
+            (
+                "few.pt",
+                few,
+                "few.pt: input_ids: expected 1 of them, as topk_ids_of_layer has tokens",
+            ),
+            (
+                "nan.pt",
+                {"logical_count": torch.ones(1, 2, 3) / 3},
+                "nan.pt: logical_count: numbers that are not whole",
+            ),
+            ("zero.pt", {"logical_count": torch.zeros(1, 2, 3)}, "zero.pt: every count is 0"),
+        ):
             with self.subTest(name):
                 self.save(name, value)
                 done = self.convert(name, "-o", "out")
                 self.assertEqual((done.returncode, done.stderr), (1, mistake + "\n"))
         self.save("good.pt", good)
-        self.assertEqual(self.convert("good.pt", "stat.pt", "-o", "out").stderr,
-                         "files of several modes: good.pt is per_token, stat.pt is stat\n")
-        self.assertEqual(self.convert("good.pt", "-o", "there.log").stderr, "there.log is there already; --overwrite replaces it\n")
+        self.assertEqual(
+            self.convert("good.pt", "stat.pt", "-o", "out").stderr,
+            "files of several modes: good.pt is per_token, stat.pt is stat\n",
+        )
+        self.assertEqual(
+            self.convert("good.pt", "-o", "there.log").stderr,
+            "there.log is there already; --overwrite replaces it\n",
+        )
 
     def test_code_in_a_file_is_not_run(self):
         class Attack:
@@ -103,36 +182,61 @@ class SglangTest(Case):
 
         self.save("attack.pt", {"logical_count": Attack()})
         done = self.convert("attack.pt", "-o", "out")
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (
-            1, "", "attack.pt: it wants __builtin__.print, which is neither a number, text, a list, a dict nor a dense tensor; not "
-            "loaded, since that could run code of the file's author\n"))
+        self.assertEqual(
+            (done.returncode, done.stdout, done.stderr),
+            (
+                1,
+                "",
+                "attack.pt: it wants __builtin__.print, which is neither a number, text, a list, a "
+                "dict nor a dense tensor; not "
+                "loaded, since that could run code of the file's author\n",
+            ),
+        )
 
     def test_damaged_files_are_refused(self):
         self.save("good.pt", {"logical_count": torch.ones(2, 2, 3)})
         content = (self.folder / "good.pt").read_bytes()
         refused = 0
         for at in range(0, len(content), 7):
-            for damaged in (content[:at], content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1:]):
+            for damaged in (
+                content[:at],
+                content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :],
+            ):
                 (self.folder / "bad.pt").write_bytes(damaged)
                 try:
                     torch_file.load(self.path("bad.pt"))
                 except torch_file.FileRefused:
                     refused += 1
-        self.assertGreater(refused, len(content) // 7)  # every cut, and the flips that meet something
+        self.assertGreater(
+            refused, len(content) // 7
+        )  # every cut, and the flips that meet something
 
     def test_a_tensor_beyond_its_storage_is_refused(self):
         self.save("good.pt", torch.arange(6).reshape(2, 3))
         source = zipfile.ZipFile(self.path("good.pt"))
-        for size, stride in (((2, 4), (4, 1)), ((2**40, 3), (0, 1)), ((2, 3), (2**62, 1)), ((-1, 3), (3, 1))):
+        for size, stride in (
+            ((2, 4), (4, 1)),
+            ((2**40, 3), (0, 1)),
+            ((2, 3), (2**62, 1)),
+            ((-1, 3), (3, 1)),
+        ):
             stream = io.BytesIO()
 
-            class Pickler(pickle._Pickler):  # the Python one, whose save_global can be told what to write
+            class Pickler(
+                pickle._Pickler
+            ):  # the Python one, whose save_global can be told what to write
                 def persistent_id(self, value):
-                    return ("storage", _Name("torch", "LongStorage"), "0", "cpu", 6) if value == "STORAGE" else None
+                    return (
+                        ("storage", _Name("torch", "LongStorage"), "0", "cpu", 6)
+                        if value == "STORAGE"
+                        else None
+                    )
 
                 def save(self, value, save_persistent_id=True):
                     if isinstance(value, _Name):
-                        self.write(b"c" + value.module.encode() + b"\n" + value.name.encode() + b"\n")
+                        self.write(
+                            b"c" + value.module.encode() + b"\n" + value.name.encode() + b"\n"
+                        )
                     else:
                         super().save(value, save_persistent_id)
 
@@ -143,7 +247,12 @@ class SglangTest(Case):
             pickler.write(b"R.")
             with zipfile.ZipFile(self.path("bad.pt"), "w") as bad:
                 for info in source.infolist():
-                    bad.writestr(info.filename, stream.getvalue() if info.filename.endswith("data.pkl") else source.read(info))
+                    bad.writestr(
+                        info.filename,
+                        stream.getvalue()
+                        if info.filename.endswith("data.pkl")
+                        else source.read(info),
+                    )
             with self.subTest(size=size, stride=stride), self.assertRaises(torch_file.FileRefused):
                 torch_file.load(self.path("bad.pt"))
 

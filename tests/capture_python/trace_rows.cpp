@@ -1,9 +1,9 @@
 // trace_rows FILE: every row of a .moetrace as text, so that a test in another language can read
 // it.
 //
-// A token trace: per token "step rank request position token_id", then per layer "|" and the ids; a
-// dash for what the trace does not hold. With gate weights each id is followed by "*weight". A
-// counts trace: per histogram "step layer tokens | counts".
+// First the layers' numbers. A token trace: per token "step rank request position token_id", then
+// per layer "|" and the ids; a dash for what the trace does not hold. With gate weights each id is
+// followed by "*weight". A counts trace: per histogram "step layer tokens | counts".
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -61,6 +61,11 @@ int main(int argc, char** argv) {
   }
   try {
     sim::TraceReader reader(argv[1]);
+    std::string numbers;
+    for (int layer = 0; layer < reader.header().layers(); ++layer) {
+      numbers += fmt::format("{}{}", layer == 0 ? "" : " ", reader.header().layer_number(layer));
+    }
+    std::puts(numbers.c_str());
     if (reader.header().kind == sim::TraceKind::kTokens) {
       print_tokens(reader);
     } else {

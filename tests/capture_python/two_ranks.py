@@ -1,4 +1,5 @@
-"""One rank of two (torch.distributed over gloo): captures two steps and prints, per step, the ids of each token in each layer.
+"""One rank of two (torch.distributed over gloo): captures two steps and prints, per step, the ids
+of each token in each layer.
 
 usage: two_ranks.py RENDEZVOUS RANK LOG
 """

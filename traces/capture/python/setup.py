@@ -1,4 +1,6 @@
-"""Builds the package with libmoe_capture.so in it: the C file of the folder above, by the system's compiler."""
+"""Builds the package with libmoe_capture.so in it: the C file of the folder above, by the system's
+compiler.
+"""
 
 import os
 import shlex
@@ -16,8 +18,20 @@ class BuildWithLibrary(build_py):
         package = Path(self.build_lib) / "moe_capture"
         self.mkpath(str(package))
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        self.spawn([*compiler, "-std=c11", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden",
-                    str(HERE.parent / "moe_capture.c"), "-o", str(package / "libmoe_capture.so")])
+        self.spawn(
+            [
+                *compiler,
+                "-std=c11",
+                "-O2",
+                "-fPIC",
+                "-shared",
+                "-pthread",
+                "-fvisibility=hidden",
+                str(HERE.parent / "moe_capture.c"),
+                "-o",
+                str(package / "libmoe_capture.so"),
+            ]
+        )
 
 
 class PlatformDistribution(Distribution):

@@ -1,6 +1,7 @@
 """Records which token went to which expert, from Python. See README.md beside this package."""
 
 from .capture import Capture
-from .model import ModelCapture, capture_logits, capture_model
+from .hooks import ModelCapture
+from .model import capture_logits, capture_model
 
 __all__ = ["Capture", "ModelCapture", "capture_logits", "capture_model"]

@@ -1,20 +1,36 @@
-"""Tensors, arrays, buffers and lists as plain C memory, without NumPy or PyTorch being imported here.
+"""Tensors, arrays, buffers and lists as plain C memory, without NumPy or PyTorch being imported
+here.
 
-No bytes are copied when the caller's data already lie in host memory as a type that the C library reads, with consecutive
-columns. Otherwise one copy is made, by the library that the data belong to.
+No bytes are copied when the caller's data already lie in host memory as a type that the C library
+reads, with consecutive columns. Otherwise one copy is made, by the library that the data belong to.
 """
 
 import array
 import ctypes
 
-_FORMATS = {("B", 1): "uint8", ("H", 2): "uint16", ("i", 4): "int32", ("I", 4): "uint32", ("l", 8): "int64", ("q", 8): "int64",
-            ("f", 4): "float32"}
+_FORMATS = {
+    ("B", 1): "uint8",
+    ("H", 2): "uint16",
+    ("i", 4): "int32",
+    ("I", 4): "uint32",
+    ("l", 8): "int64",
+    ("q", 8): "int64",
+    ("f", 4): "float32",
+}
 _CODES = {"uint8": "B", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "float32": "f"}
-_GREATEST = {"uint8": 2**8 - 1, "uint16": 2**16 - 1, "int32": 2**31 - 1, "uint32": 2**32 - 1, "int64": 2**63 - 1}
+_GREATEST = {
+    "uint8": 2**8 - 1,
+    "uint16": 2**16 - 1,
+    "int32": 2**31 - 1,
+    "uint32": 2**32 - 1,
+    "int64": 2**63 - 1,
+}
 
 
 class Block:
-    """rows x columns numbers of one type at `pointer`; `row_bytes` bytes lie between the starts of two rows."""
+    """rows x columns numbers of one type at `pointer`; `row_bytes` bytes lie between the starts of
+    two rows.
+    """
 
     __slots__ = ("pointer", "type", "rows", "columns", "row_bytes", "owner")
 
@@ -22,7 +38,13 @@ class Block:
         if not pointer:  # an empty tensor has no memory, but the library wants an address
             owner = ctypes.c_int64()
             pointer = ctypes.addressof(owner)
-        self.pointer, self.type, self.rows, self.columns, self.row_bytes = pointer, type_name, rows, columns, row_bytes
+        self.pointer, self.type, self.rows, self.columns, self.row_bytes = (
+            pointer,
+            type_name,
+            rows,
+            columns,
+            row_bytes,
+        )
         self.owner = owner  # keeps the memory alive
 
 
@@ -35,9 +57,12 @@ def _matrix_shape(shape, what):
 
 
 def _check_range(least, greatest, target, what):
-    low = -2**63 if target == "int64" else -2**31 if target == "int32" else 0
+    low = -(2**63) if target == "int64" else -(2**31) if target == "int32" else 0
     if least < low or greatest > _GREATEST[target]:
-        raise ValueError(f"{what}: {least if least < low else greatest} is not within {low} to {_GREATEST[target]}")
+        raise ValueError(
+            f"{what}: {least if least < low else greatest} is not within {low} to "
+            f"{_GREATEST[target]}"
+        )
 
 
 def _from_tensor(value, types, what):
@@ -45,10 +70,16 @@ def _from_tensor(value, types, what):
 
     value = value.detach()
     if value.device.type != "cpu":
-        value = value.cpu()  # waits for the device; copy it yourself at a better moment where that is too slow
+        value = (
+            value.cpu()
+        )  # waits for the device; copy it yourself at a better moment where that is too slow
     name, target = str(value.dtype).replace("torch.", ""), types[0]
     if name not in types:
-        if value.dtype == torch.bool or value.is_complex() or value.is_floating_point() != (target == "float32"):
+        if (
+            value.dtype == torch.bool
+            or value.is_complex()
+            or value.is_floating_point() != (target == "float32")
+        ):
             raise TypeError(f"{what}: a tensor of {name}, expected {' or '.join(types)}")
         if target != "float32" and value.numel():
             _check_range(int(value.min()), int(value.max()), target, what)
@@ -76,7 +107,13 @@ def _from_array(value, types, what):
     size = value.itemsize
     if value.ndim == 1:
         value = value.reshape(-1, 1)
-    if not value.flags.aligned or columns > 1 and value.strides[1] != size or rows > 1 and (value.strides[0] < columns * size or value.strides[0] % size):
+    if (
+        not value.flags.aligned
+        or columns > 1
+        and value.strides[1] != size
+        or rows > 1
+        and (value.strides[0] < columns * size or value.strides[0] % size)
+    ):
         value = value.copy(order="C")
     row_bytes = value.strides[0] if rows > 1 else columns * size
     return Block(value.__array_interface__["data"][0], name, rows, columns, row_bytes, value)
@@ -117,9 +154,11 @@ def _from_memory(view, name, rows, columns):
 
 
 def matrix(value, types, what):
-    """`value` as a Block of one of `types`; other numbers of the same kind become types[0], when they fit.
+    """`value` as a Block of one of `types`; other numbers of the same kind become types[0], when
+    they fit.
 
-    value: [rows] or [rows, columns] as tensor, NumPy array, buffer or list. Raises TypeError or ValueError, beginning with `what`.
+    value: [rows] or [rows, columns] as tensor, NumPy array, buffer or list. Raises TypeError or
+      ValueError, beginning with `what`.
     """
     if hasattr(value, "data_ptr") and hasattr(value, "detach"):
         return _from_tensor(value, types, what)
@@ -130,7 +169,9 @@ def matrix(value, types, what):
     try:
         view = memoryview(value)
     except TypeError:
-        raise TypeError(f"{what}: expected a tensor, an array, a buffer or a list, got {type(value).__name__}") from None
+        raise TypeError(
+            f"{what}: expected a tensor, an array, a buffer or a list, got {type(value).__name__}"
+        ) from None
     return _from_buffer(view, types, what)
 
 
@@ -142,9 +183,19 @@ def vector(value, types, what, rows):
         raise ValueError(f"{what}: expected [{rows}], one per token, got [{shape}]")
     if block.row_bytes != ctypes.sizeof(_C_TYPES[block.type]) and rows > 1:
         owner = block.owner
-        return matrix(owner.contiguous() if hasattr(owner, "contiguous") else owner.copy(order="C"), types, what)
+        return matrix(
+            owner.contiguous() if hasattr(owner, "contiguous") else owner.copy(order="C"),
+            types,
+            what,
+        )
     return block
 
 
-_C_TYPES = {"uint8": ctypes.c_uint8, "uint16": ctypes.c_uint16, "int32": ctypes.c_int32, "uint32": ctypes.c_uint32,
-            "int64": ctypes.c_int64, "float32": ctypes.c_float}
+_C_TYPES = {
+    "uint8": ctypes.c_uint8,
+    "uint16": ctypes.c_uint16,
+    "int32": ctypes.c_int32,
+    "uint32": ctypes.c_uint32,
+    "int64": ctypes.c_int64,
+    "float32": ctypes.c_float,
+}

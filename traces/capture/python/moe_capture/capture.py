@@ -14,21 +14,40 @@ _ID_TYPES = ("int64", "int32", "uint16", "uint8")
 
 
 class Capture:
-    """A log of routing decisions. record() copies into a bounded buffer and never waits; a thread of the library writes the file.
+    """A log of routing decisions. record() copies into a bounded buffer and never waits; a thread
+    of the library writes the file.
 
     path: the log to make; it must not be there unless overwrite.
-    experts: number of experts of each routed layer, one entry per layer. top_k: most choices of a token in a layer.
-    model, provenance: free text, kept in the log. layer_numbers: the model's own numbers of the layers, 0, 1, ... without.
-    weights, token_ids, tags, requests: what record() will be given besides the ids; weights then with every batch, the others
-      with every batch of at least one layer. requests stands for request and position.
-    buffer_bytes: host memory for what is not written yet; 0: the library's own default (64 MiB). When it is full, batches are
-      dropped, counted, and the log says so.
+    experts: number of experts of each routed layer, one entry per layer. top_k: most choices of a
+      token in a layer.
+    model, provenance: free text, kept in the log. layer_numbers: the model's own numbers of the
+      layers, 0, 1, ... without.
+    weights, token_ids, tags, requests: what record() will be given besides the ids; weights then
+      with every batch, the others with every batch of at least one layer. requests stands for
+      request and position.
+    buffer_bytes: host memory for what is not written yet; 0: the library's own default (64 MiB).
+      When it is full, batches are dropped, counted, and the log says so.
 
-    Raises OSError when the log cannot be opened, ValueError when the numbers are wrong. After a fork the child opens its own.
+    Raises OSError when the log cannot be opened, ValueError when the numbers are wrong. After a
+    fork the child opens its own.
     """
 
-    def __init__(self, path, *, experts, top_k, model="", layer_numbers=None, weights=False, token_ids=False, tags=False,
-                 requests=False, buffer_bytes=0, provenance="", overwrite=False):
+    def __init__(
+        self,
+        path,
+        *,
+        experts,
+        top_k,
+        model="",
+        layer_numbers=None,
+        weights=False,
+        token_ids=False,
+        tags=False,
+        requests=False,
+        buffer_bytes=0,
+        provenance="",
+        overwrite=False,
+    ):
         self.path = os.fspath(path)
         self.experts, self.top_k, self.has_weights = list(experts), top_k, bool(weights)
         if layer_numbers is not None and len(layer_numbers) != len(self.experts):
@@ -37,29 +56,67 @@ class Capture:
         self._handle = ctypes.c_void_p()
         self._last_counters = None
         self._close_lock, self._process = threading.Lock(), os.getpid()
-        flags = ((lib.WEIGHTS if weights else 0) | (lib.TOKEN_IDS if token_ids else 0) | (lib.TAGS if tags else 0)
-                 | (lib.REQUESTS if requests else 0) | (lib.OVERWRITE if overwrite else 0))
+        flags = (
+            (lib.WEIGHTS if weights else 0)
+            | (lib.TOKEN_IDS if token_ids else 0)
+            | (lib.TAGS if tags else 0)
+            | (lib.REQUESTS if requests else 0)
+            | (lib.OVERWRITE if overwrite else 0)
+        )
         try:
             experts_array = _c_array(ctypes.c_uint32, array.array("I", self.experts))
-            numbers = None if layer_numbers is None else _c_array(ctypes.c_int32, array.array("i", layer_numbers))
-            options = lib.Options(ctypes.sizeof(lib.Options), os.fsencode(self.path), model.encode(), provenance.encode(),
-                                  len(self.experts), _u32(top_k, "top_k"), experts_array, numbers, flags, 0, buffer_bytes)
+            numbers = (
+                None
+                if layer_numbers is None
+                else _c_array(ctypes.c_int32, array.array("i", layer_numbers))
+            )
+            options = lib.Options(
+                ctypes.sizeof(lib.Options),
+                os.fsencode(self.path),
+                model.encode(),
+                provenance.encode(),
+                len(self.experts),
+                _u32(top_k, "top_k"),
+                experts_array,
+                numbers,
+                flags,
+                0,
+                buffer_bytes,
+            )
         except (OverflowError, TypeError) as mistake:
             raise ValueError(f"experts, top_k, layer_numbers: {mistake}") from None
         error = ctypes.create_string_buffer(1024)
-        self._handle.value = self._library.moe_capture_open(ctypes.byref(options), error, len(error))
+        self._handle.value = self._library.moe_capture_open(
+            ctypes.byref(options), error, len(error)
+        )
         if not self._handle:
             raise OSError(error.value.decode(errors="replace"))
 
-    def record(self, *, step, layer, ids, rank=0, choices=None, weights=None, token_ids=None, tags=None, requests=None,
-               positions=None, negative_is_none=False):
-        """Records the choices of T tokens in one layer; True when stored, False when dropped because the buffer is full.
+    def record(
+        self,
+        *,
+        step,
+        layer,
+        ids,
+        rank=0,
+        choices=None,
+        weights=None,
+        token_ids=None,
+        tags=None,
+        requests=None,
+        positions=None,
+        negative_is_none=False,
+    ):
+        """Records the choices of T tokens in one layer; True when stored, False when dropped
+        because the buffer is full.
 
-        step: forward pass or training step, from 0. layer: index into experts (not the model's layer number).
-        ids: [T, k] or [T] expert numbers: tensor, array, buffer or list; int64, int32, uint16 and uint8 are not copied before the
-          library does. choices: [T] how many of a row's ids count, without: all. negative_is_none: an id below 0 is no choice.
-        weights: [T, k] float32. token_ids, requests, positions: [T] int64, from 0. tags: [T] numbers from tag(), or one number
-          for all. rank: whose tokens these are.
+        step: forward pass or training step, from 0. layer: index into experts (not the model's
+          layer number).
+        ids: [T, k] or [T] expert numbers: tensor, array, buffer or list; int64, int32, uint16 and
+          uint8 are not copied before the library does. choices: [T] how many of a row's ids count,
+          without: all. negative_is_none: an id below 0 is no choice.
+        weights: [T, k] float32. token_ids, requests, positions: [T] int64, from 0. tags: [T]
+          numbers from tag(), or one number for all. rank: whose tokens these are.
         Tensors on a device are copied to the host first, which waits for the device.
         Raises ValueError, TypeError: what was given is wrong, nothing was recorded.
         """
@@ -67,22 +124,40 @@ class Capture:
         rows = block.rows
         if not self._handle:
             raise ValueError("this capture is closed")
-        batch = lib.Batch(ctypes.sizeof(lib.Batch), step, _u32(layer, "layer"), _u32(rank, "rank"), _u32(rows, "tokens"),
-                          block.columns, lib.ID_TYPES[block.type], lib.NEGATIVE_IS_NONE if negative_is_none else 0,
-                          block.pointer, block.row_bytes)
+        batch = lib.Batch(
+            ctypes.sizeof(lib.Batch),
+            step,
+            _u32(layer, "layer"),
+            _u32(rank, "rank"),
+            _u32(rows, "tokens"),
+            block.columns,
+            lib.ID_TYPES[block.type],
+            lib.NEGATIVE_IS_NONE if negative_is_none else 0,
+            block.pointer,
+            block.row_bytes,
+        )
         held = [block]
         if weights is not None:
             block_of_weights = matrix(weights, ("float32",), "weights")
             if (block_of_weights.rows, block_of_weights.columns) != (rows, block.columns):
-                raise ValueError(f"weights: expected [{rows}, {block.columns}] as ids, got "
-                                 f"[{block_of_weights.rows}, {block_of_weights.columns}]")
-            batch.weights, batch.weights_row_bytes = block_of_weights.pointer, block_of_weights.row_bytes
+                raise ValueError(
+                    f"weights: expected [{rows}, {block.columns}] as ids, got "
+                    f"[{block_of_weights.rows}, {block_of_weights.columns}]"
+                )
+            batch.weights, batch.weights_row_bytes = (
+                block_of_weights.pointer,
+                block_of_weights.row_bytes,
+            )
             held.append(block_of_weights)
         if hasattr(tags, "__index__") and not hasattr(tags, "shape"):
             tags = array.array("I", [_u32(tags, "tags")]) * rows
-        for name, value, types in (("choices", choices, ("uint8",)), ("token_ids", token_ids, ("int64",)),
-                                   ("tags", tags, ("uint32", "int32")), ("requests", requests, ("int64",)),
-                                   ("positions", positions, ("int64",))):
+        for name, value, types in (
+            ("choices", choices, ("uint8",)),
+            ("token_ids", token_ids, ("int64",)),
+            ("tags", tags, ("uint32", "int32")),
+            ("requests", requests, ("int64",)),
+            ("positions", positions, ("int64",)),
+        ):
             if value is not None:
                 one = vector(value, types, name, rows)
                 setattr(batch, name, one.pointer)
@@ -103,7 +178,9 @@ class Capture:
         return number
 
     def counters(self):
-        """What was stored, dropped, lost and written so far, by the names of moe_capture_counters; after close(), its last state."""
+        """What was stored, dropped, lost and written so far, by the names of moe_capture_counters;
+        after close(), its last state.
+        """
         if not self._handle:
             return dict(self._last_counters)
         counters = lib.Counters(ctypes.sizeof(lib.Counters))
@@ -111,14 +188,16 @@ class Capture:
         return {name: getattr(counters, name) for name in lib.COUNTERS}
 
     def flush(self):
-        """Waits until all recorded before is in the file. Raises OSError when a write has failed."""
+        """Waits until all recorded before is in the file; OSError when a write has failed."""
         if self._handle:
             code = self._library.moe_capture_flush(self._handle)
             if code < 0:
                 raise OSError(lib.message(code))
 
     def close(self):
-        """Flushes and ends the log; a second close does nothing. Raises OSError when a write has failed."""
+        """Flushes and ends the log; a second close does nothing. Raises OSError when a write has
+        failed.
+        """
         with self._close_lock:
             if not self._handle:
                 return
@@ -162,7 +241,9 @@ def _c_array(c_type, numbers):
 
 
 def distributed_rank():
-    """(rank, world size) of torch.distributed when the host uses it, else (0, 1). Does not import PyTorch."""
+    """(rank, world size) of torch.distributed when the host uses it, else (0, 1). Does not import
+    PyTorch.
+    """
     torch = sys.modules.get("torch")
     distributed = getattr(torch, "distributed", None)
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
@@ -171,7 +252,9 @@ def distributed_rank():
 
 
 def rank_path(path, rank, world_size):
-    """The log of a rank: `{rank}` in the path filled in; else, of several ranks, NAME.rankN.EXTENSION."""
+    """The log of a rank: `{rank}` in the path filled in; else, of several ranks,
+    NAME.rankN.EXTENSION.
+    """
     path = os.fspath(path)
     if "{rank}" in path:
         return path.replace("{rank}", str(rank))

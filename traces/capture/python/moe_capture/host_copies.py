@@ -2,16 +2,19 @@
 
 import collections
 
-# As much may wait for its copies; a device that is so far behind loses the newest (counted). assumed: 256 steps of 8192 x 8 ids
-# in 4 bytes; the copies themselves take microseconds once the device has come to them.
+# As much may wait for its copies; a device that is so far behind loses the newest (counted).
+# assumed: 256 steps of 8192 x 8 ids in 4 bytes; the copies themselves take microseconds once the
+# device has come to them.
 LIMIT_BYTES = 64 << 20
 
 
 class HostCopies:
-    """A queue of batches whose tensors are on their way to the host; `write(where, fields)` gets them in order of put().
+    """A queue of batches whose tensors are on their way to the host; `write(where, fields)` gets
+    them in order of put().
 
-    A tensor on a CUDA device is copied to pinned memory without waiting; its batch is written by the first put() or drain()
-    after the copy has ended. Tensors in host memory are written at once when nothing waits before them.
+    A tensor on a CUDA device is copied to pinned memory without waiting; its batch is written by
+    the first put() or drain() after the copy has ended. Tensors in host memory are written at once
+    when nothing waits before them.
     """
 
     def __init__(self, write, limit_bytes=LIMIT_BYTES):

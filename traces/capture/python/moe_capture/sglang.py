@@ -1,15 +1,19 @@
-"""Dumps of SGLang's expert distribution recorder (expert_distribution_recorder_*.pt) as our raw log or as counts.
+"""Dumps of SGLang's expert distribution recorder (expert_distribution_recorder_*.pt) as our raw log
+or as counts.
 
 Its modes, by what a file holds (SGLang 0.4.6 to 0.5; srt/eplb/expert_distribution.py):
-  stat, stat_approx  {rank, logical_count [steps, layers, experts], ...}: counts, already summed over ranks by SGLang
-  per_pass           {records: [{forward_pass_id, rank, gatherer_key, global_physical_count [layers, physical experts]}],
-                      last_physical_to_logical_map [layers, physical experts]}: counts of one rank
-  per_token          the same, each record also with input_ids, extend_seq_lens and topk_ids_of_layer [layers, tokens, k], whose
-                     ids are physical experts and -1 where there is no choice: tokens of one rank
-Physical experts (replicas) become logical ones by last_physical_to_logical_map, which SGLang keeps only as it was at the end: a run
-that rebalanced in between is mapped wrongly, and no dump says whether it did.
-Counts become a .npy [step, layer, expert]; tokens a raw log with the step (forward_pass_id), the rank, the token ids and the tag
-prefill or decode. Layers without any choice (dense ones) are left out.
+  stat, stat_approx: {rank, logical_count [steps, layers, experts], ...}: counts, which SGLang has
+    already summed over ranks
+  per_pass: {records: [{forward_pass_id, rank, gatherer_key, global_physical_count [layers, physical
+    experts]}], last_physical_to_logical_map [layers, physical experts]}: counts of one rank
+  per_token: the same, each record also with input_ids, extend_seq_lens and topk_ids_of_layer
+    [layers, tokens, k], whose ids are physical experts and -1 where there is no choice: tokens of
+    one rank
+Physical experts (replicas) become logical ones by last_physical_to_logical_map, which SGLang keeps
+only as it was at the end: a run that rebalanced in between is mapped wrongly, and no dump says
+whether it did. Counts become a .npy [step, layer, expert]; tokens a raw log with the step
+(forward_pass_id), the rank, the token ids and the tag prefill or decode. Layers without any choice
+(dense ones) are left out.
 """
 
 import os
@@ -18,7 +22,8 @@ from .capture import Capture
 from .torch_file import load
 
 
-# Tokens written between two flushes: all their layers fit the log's buffer of 64 MiB (4096 tokens x 61 layers x 8 choices: 2 MB).
+# Tokens written between two flushes: all their layers fit the log's buffer of 64 MiB (4096 tokens x
+# 61 layers x 8 choices: 2 MB).
 _PIECE = 4096
 
 
@@ -27,7 +32,8 @@ class WrongDump(Exception):
 
 
 def import_dumps(paths, out, model="", overwrite=False):
-    """Converts the dumps of one run (per_pass and per_token: one file per rank) to `out`; returns lines that say what was done.
+    """Converts the dumps of one run (per_pass and per_token: one file per rank) to `out`; returns
+    lines that say what was done.
 
     model: name for the raw log. Raises WrongDump, FileRefused, OSError.
     """
@@ -38,13 +44,18 @@ def import_dumps(paths, out, model="", overwrite=False):
     dumps = [(path, load(path)) for path in paths]
     modes = {path: _mode(path, dump) for path, dump in dumps}
     if len(set(modes.values())) != 1:
-        raise WrongDump("files of several modes: " + ", ".join(f"{path} is {mode}" for path, mode in modes.items()))
+        raise WrongDump(
+            "files of several modes: "
+            + ", ".join(f"{path} is {mode}" for path, mode in modes.items())
+        )
     mode = next(iter(modes.values()))
     if mode == "stat":
         if len(dumps) != 1:
             raise WrongDump("a stat dump is a sum over all ranks already: give one file")
         counts = _array(dumps[0][0], "logical_count", dumps[0][1]["logical_count"], (2, 3))
-        steps, counts = list(range(len(counts))) if counts.ndim == 3 else [0], counts.reshape(-1, *counts.shape[-2:])
+        steps, counts = list(range(len(counts))) if counts.ndim == 3 else [0], counts.reshape(
+            -1, *counts.shape[-2:]
+        )
     elif mode == "per_pass":
         steps, counts = _sum_of_passes(dumps)
     else:
@@ -54,29 +65,46 @@ def import_dumps(paths, out, model="", overwrite=False):
         raise WrongDump(f"{paths[0]}: every count is 0")
     with open(out, "wb") as file:
         numpy.save(file, numpy.ascontiguousarray(counts[:, kept]))
-    lines = [f"{out}: counts of {len(steps)} steps, {int(kept.sum())} layers, {counts.shape[2]} experts ({mode})"]
+    lines = [
+        f"{out}: counts of {len(steps)} steps, {int(kept.sum())} layers, {counts.shape[2]} experts "
+        f"({mode})"
+    ]
     if steps != list(range(len(steps))):
-        lines.append(f"note: forward passes {steps[0]} to {steps[-1]} are steps 0 to {len(steps) - 1}")
+        lines.append(
+            f"note: forward passes {steps[0]} to {steps[-1]} are steps 0 to {len(steps) - 1}"
+        )
     return lines + _left_out(kept)
 
 
 def _left_out(kept):
     missing = [str(n) for n, there in enumerate(kept) if not there]
-    return [f"note: layers without any choice are left out: {', '.join(missing)}"] if missing else []
+    return (
+        [f"note: layers without any choice are left out: {', '.join(missing)}"] if missing else []
+    )
 
 
 def _mode(path, dump):
     if isinstance(dump, dict) and "logical_count" in dump:
         return "stat"
     records = dump.get("records") if isinstance(dump, dict) else None
-    if not isinstance(records, list) or not records or not all(isinstance(r, dict) for r in records):
-        raise WrongDump(f"{path}: neither logical_count nor records in it: no dump of SGLang's expert distribution recorder")
+    if (
+        not isinstance(records, list)
+        or not records
+        or not all(isinstance(r, dict) for r in records)
+    ):
+        raise WrongDump(
+            f"{path}: neither logical_count nor records in it: no dump of SGLang's expert "
+            "distribution recorder"
+        )
     return "per_token" if "topk_ids_of_layer" in records[0] else "per_pass"
 
 
 def _array(path, what, value, dimensions):
     if getattr(value, "ndim", None) not in dimensions or value.dtype.kind not in "iuf":
-        raise WrongDump(f"{path}: {what}: expected a tensor of numbers with {' or '.join(map(str, dimensions))} dimensions")
+        raise WrongDump(
+            f"{path}: {what}: expected a tensor of numbers with "
+            f"{' or '.join(map(str, dimensions))} dimensions"
+        )
     whole = value.astype("int64")
     if (whole != value).any():
         raise WrongDump(f"{path}: {what}: numbers that are not whole")
@@ -94,9 +122,14 @@ def _map_of(path, dump):
     """Logical expert of each physical one [layers, physical], and the number of logical experts."""
     if "last_physical_to_logical_map" not in dump:
         raise WrongDump(f"{path}: no last_physical_to_logical_map")
-    logical = _array(path, "last_physical_to_logical_map", dump["last_physical_to_logical_map"], (2,))
+    logical = _array(
+        path, "last_physical_to_logical_map", dump["last_physical_to_logical_map"], (2,)
+    )
     if not logical.size or logical.min() < 0 or logical.max() >= logical.shape[1]:
-        raise WrongDump(f"{path}: last_physical_to_logical_map: expected logical experts below {logical.shape[-1]}")
+        raise WrongDump(
+            f"{path}: last_physical_to_logical_map: expected logical experts below "
+            f"{logical.shape[-1]}"
+        )
     return logical, int(logical.max()) + 1
 
 
@@ -108,13 +141,22 @@ def _sum_of_passes(dumps):
     for path, dump in dumps:
         logical, experts = _map_of(path, dump)
         if shape not in (None, (len(logical), experts)):
-            raise WrongDump(f"{path}: {len(logical)} layers and {experts} experts, unlike the file before")
+            raise WrongDump(
+                f"{path}: {len(logical)} layers and {experts} experts, unlike the file before"
+            )
         shape = (len(logical), experts)
         for record in dump["records"]:
-            counts = _array(path, "global_physical_count", record.get("global_physical_count"), (2,))
+            counts = _array(
+                path, "global_physical_count", record.get("global_physical_count"), (2,)
+            )
             if counts.shape != logical.shape or (counts < 0).any():
-                raise WrongDump(f"{path}: global_physical_count: expected counts {list(logical.shape)}, got {list(counts.shape)}")
-            total = sums.setdefault(_number(path, record, "forward_pass_id"), numpy.zeros(shape, dtype=numpy.int64))
+                raise WrongDump(
+                    f"{path}: global_physical_count: expected counts {list(logical.shape)}, got "
+                    f"{list(counts.shape)}"
+                )
+            total = sums.setdefault(
+                _number(path, record, "forward_pass_id"), numpy.zeros(shape, dtype=numpy.int64)
+            )
             layers = numpy.broadcast_to(numpy.arange(len(logical))[:, None], logical.shape)
             numpy.add.at(total, (layers, logical), counts)
     passes = sorted(sums)
@@ -131,39 +173,83 @@ def _write_tokens(dumps, out, model, overwrite):
         for record in dump["records"]:
             ids = _array(path, "topk_ids_of_layer", record.get("topk_ids_of_layer"), (3,))
             if len(ids) != len(logical) or (kept is not None and len(kept) != len(ids)):
-                raise WrongDump(f"{path}: topk_ids_of_layer: {len(ids)} layers, expected {len(logical) if kept is None else len(kept)}")
+                raise WrongDump(
+                    f"{path}: topk_ids_of_layer: {len(ids)} layers, expected "
+                    f"{len(logical) if kept is None else len(kept)}"
+                )
             if ids.size and (ids.min() < -1 or ids.max() >= logical.shape[1]):
-                raise WrongDump(f"{path}: topk_ids_of_layer: an id is not among the {logical.shape[1]} physical experts; with the "
-                                "shared expert fused into the choice, record without --enable-shared-experts-fusion")
+                raise WrongDump(
+                    f"{path}: topk_ids_of_layer: an id is not among the {logical.shape[1]} "
+                    "physical experts; with the "
+                    "shared expert fused into the choice, record without "
+                    "--enable-shared-experts-fusion"
+                )
             made = ids >= 0
-            mapped = numpy.where(made, numpy.take_along_axis(logical, ids.clip(min=0).reshape(len(ids), -1), axis=1).reshape(ids.shape), -1)
+            mapped = numpy.where(
+                made,
+                numpy.take_along_axis(
+                    logical, ids.clip(min=0).reshape(len(ids), -1), axis=1
+                ).reshape(ids.shape),
+                -1,
+            )
             used = made.any(axis=(1, 2))
             kept = used if kept is None else kept | used
             most = max(most, int(made.sum(axis=2).max(initial=0)))
             token_ids = record.get("input_ids")
             if not isinstance(token_ids, list) or len(token_ids) != ids.shape[1]:
-                raise WrongDump(f"{path}: input_ids: expected {ids.shape[1]} of them, as topk_ids_of_layer has tokens")
-            records.append((_number(path, record, "forward_pass_id"), _number(path, record, "rank"),
-                            "decode" if record.get("extend_seq_lens") is None else "prefill", mapped, token_ids))
+                raise WrongDump(
+                    f"{path}: input_ids: expected {ids.shape[1]} of them, as topk_ids_of_layer has "
+                    "tokens"
+                )
+            records.append(
+                (
+                    _number(path, record, "forward_pass_id"),
+                    _number(path, record, "rank"),
+                    "decode" if record.get("extend_seq_lens") is None else "prefill",
+                    mapped,
+                    token_ids,
+                )
+            )
     if most == 0:
         raise WrongDump(f"{dumps[0][0]}: no choice in it")
     numbers = [n for n, there in enumerate(kept) if there]
     records.sort(key=lambda r: r[:2])  # stable: the halves of an overlapped batch stay in order
-    with Capture(out, model=model, experts=[experts] * len(numbers), layer_numbers=numbers, top_k=most, token_ids=True, tags=True,
-                 overwrite=overwrite, provenance="SGLang expert distribution recorder, per_token") as log:
+    with Capture(
+        out,
+        model=model,
+        experts=[experts] * len(numbers),
+        layer_numbers=numbers,
+        top_k=most,
+        token_ids=True,
+        tags=True,
+        overwrite=overwrite,
+        provenance="SGLang expert distribution recorder, per_token",
+    ) as log:
         tags = {name: log.tag(name) for name in ("prefill", "decode")}
         for step, rank, phase, mapped, token_ids in records:
             for first in range(0, len(token_ids), _PIECE):
                 rows = slice(first, first + _PIECE)
                 for layer, number in enumerate(numbers):
                     ids = mapped[number][rows]
-                    order = numpy.argsort(ids < 0, axis=1, kind="stable")[:, :most]  # the choices first, in their order
-                    log.record(step=step, layer=layer, rank=rank, ids=numpy.take_along_axis(ids, order, axis=1),
-                               choices=(ids >= 0).sum(axis=1).astype("uint8"), negative_is_none=True,
-                               token_ids=token_ids[rows] if layer == 0 else None, tags=tags[phase] if layer == 0 else None)
+                    order = numpy.argsort(ids < 0, axis=1, kind="stable")[
+                        :, :most
+                    ]  # the choices first, in their order
+                    log.record(
+                        step=step,
+                        layer=layer,
+                        rank=rank,
+                        ids=numpy.take_along_axis(ids, order, axis=1),
+                        choices=(ids >= 0).sum(axis=1).astype("uint8"),
+                        negative_is_none=True,
+                        token_ids=token_ids[rows] if layer == 0 else None,
+                        tags=tags[phase] if layer == 0 else None,
+                    )
                 log.flush()  # no host waits for us here: rather wait than drop
         if log.counters()["dropped_batches"]:
             raise WrongDump(f"{out}: the log could not keep up")
     tokens = sum(len(r[4]) for r in records)
-    return [f"{out}: {tokens} tokens of {len({r[0] for r in records})} steps, {len({r[1] for r in records})} ranks, {len(numbers)} layers, "
-            f"{experts} experts (per_token)"] + _left_out(kept)
+    return [
+        f"{out}: {tokens} tokens of {len({r[0] for r in records})} steps, "
+        f"{len({r[1] for r in records})} ranks, {len(numbers)} layers, "
+        f"{experts} experts (per_token)"
+    ] + _left_out(kept)

@@ -1,9 +1,10 @@
 """Reads what torch.save wrote, without PyTorch and without running anything that the file names.
 
-A pickle may name any function to be called, so that loading a foreign file runs its author's code. Here a file may hold numbers,
-text, None, lists, tuples, sets, dicts and dense tensors; every other name in it is refused (FileRefused), as are compressed
-archives and the format that torch.save had before 1.6. torch.load(weights_only=True) has the same aim, but was found to be open in
-releases before 2.6 (CVE-2025-32434).
+A pickle may name any function to be called, so that loading a foreign file runs its author's code.
+Here a file may hold numbers, text, None, lists, tuples, sets, dicts and dense tensors; every other
+name in it is refused (FileRefused), as are compressed archives and the format that torch.save had
+before 1.6. torch.load(weights_only=True) has the same aim, but was found to be open in releases
+before 2.6 (CVE-2025-32434).
 """
 
 import io
@@ -15,18 +16,31 @@ class FileRefused(Exception):
     """The file is no torch.save archive, is damaged, or holds what is not read here."""
 
 
-_STORAGES = {"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1",
-             "BoolStorage": "?", "DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2"}
+_STORAGES = {
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+}
 
 
 def load(path):
-    """The value that was saved; tensors as NumPy arrays of their own memory. Raises FileRefused, OSError."""
+    """The value that was saved; tensors as NumPy arrays of their own memory. Raises FileRefused,
+    OSError.
+    """
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 return _load(archive)
         except zipfile.BadZipFile as mistake:
-            raise FileRefused(f"{path}: no archive of torch.save (1.6 or later): {mistake}") from None
+            raise FileRefused(
+                f"{path}: no archive of torch.save (1.6 or later): {mistake}"
+            ) from None
         except FileRefused as mistake:
             raise FileRefused(f"{path}: {mistake}") from None
         except ImportError:
@@ -46,7 +60,9 @@ def _load(archive):
         info = entries.get(folder + name)
         if info is None:
             raise FileRefused(f"no {name} in it")
-        if info.compress_type != zipfile.ZIP_STORED:  # torch.save stores; a small file cannot claim a large memory
+        if (
+            info.compress_type != zipfile.ZIP_STORED
+        ):  # torch.save stores; a small file cannot claim a large memory
             raise FileRefused(f"{name} is compressed")
         return archive.read(info)
 
@@ -63,7 +79,9 @@ class _Storage:
 
 
 class _TensorMaker:
-    """What stands for torch._utils._rebuild_tensor_v2. An instance without attributes, so that a pickle cannot change it."""
+    """What stands for torch._utils._rebuild_tensor_v2. An instance without attributes, so that a
+    pickle cannot change it.
+    """
 
     __slots__ = ()
 
@@ -80,11 +98,15 @@ class _TensorMaker:
             elements *= n
         last = offset + sum((n - 1) * s for n, s in zip(size, stride)) if elements else 0
         if elements > len(flat) or (elements and last >= len(flat)):
-            raise FileRefused(f"a tensor of shape {list(size)} reaches beyond its storage of {len(flat)} numbers")
+            raise FileRefused(
+                f"a tensor of shape {list(size)} reaches beyond its storage of {len(flat)} numbers"
+            )
         if not elements:
             return numpy.zeros(size, dtype=storage.type)
         strides = [s * flat.itemsize for s in stride]
-        return numpy.lib.stride_tricks.as_strided(flat[offset:], shape=size, strides=strides, writeable=False).copy()
+        return numpy.lib.stride_tricks.as_strided(
+            flat[offset:], shape=size, strides=strides, writeable=False
+        ).copy()
 
 
 class _DictMaker:
@@ -106,8 +128,11 @@ class _Unpickler(pickle.Unpickler):
             return _DictMaker()
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
-        raise FileRefused(f"it wants {module}.{name}, which is neither a number, text, a list, a dict nor a dense tensor; "
-                          "not loaded, since that could run code of the file's author")
+        raise FileRefused(
+            f"it wants {module}.{name}, which is neither a number, text, a list, a dict nor a "
+            "dense tensor; "
+            "not loaded, since that could run code of the file's author"
+        )
 
     def persistent_load(self, identity):
         if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":

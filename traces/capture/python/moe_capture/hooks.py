@@ -1,0 +1,212 @@
+"""The hooks on a model's routers, and what they write."""
+
+import functools
+import inspect
+import warnings
+
+from .host_copies import HostCopies
+from .inputs import Inputs
+
+
+def _in_backward():
+    """Whether autograd runs a backward pass on this thread (PyTorch 2 tells; before it, None)."""
+    import torch
+
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return current is not None and current() != -1
+
+
+class ModelCapture:
+    """The hooks on a model and the log that they write. Made by capture_model; closed by close() or
+    as a context manager.
+
+    One model on one thread: a forward of the model on several threads at once
+      (torch.nn.DataParallel) is not supported.
+    """
+
+    def __init__(self, model, log, routers, rank, count_steps, token_ids, requests, keep_padding):
+        self.log, self.routers, self.rank = log, routers, rank
+        self.disabled = {}  # router name -> why it is no longer recorded
+        # Of routers outside the model's own forward: recomputation, or called by hand.
+        self.unrecorded_forwards = 0
+        self._count_steps, self._step = count_steps, -1 if count_steps else 0
+        self._token_ids, self._requests, self._keep_padding = token_ids, requests, keep_padding
+        self._inside, self._paused, self._inputs = False, 0, None
+        self._next_request, self._batch = 0, 0
+        self._copies = HostCopies(self._write)
+        self._model, self._had_forward = model, "forward" in vars(model)
+        self._forward = model.forward
+        signature = inspect.signature(self._forward)
+
+        @functools.wraps(self._forward)
+        def forward(*arguments, **keywords):
+            if self._inside:  # the model calls itself: one forward
+                return self._forward(*arguments, **keywords)
+            self._begin(signature, arguments, keywords)
+            try:
+                return self._forward(*arguments, **keywords)
+            finally:
+                self._inside = False
+                self._copies.drain()
+
+        self._wrapper = forward
+        model.forward = forward
+        self._hooks = [
+            r.module.register_forward_hook(self._hook(layer, r)) for layer, r in enumerate(routers)
+        ]
+
+    def step(self, number):
+        """Forwards from here on belong to step `number` (needs steps="explicit"); several forwards
+        in a step append (microbatches).
+        """
+        if self._count_steps:
+            raise ValueError(
+                'steps are counted by forwards here; capture_model(..., steps="explicit") lets '
+                "step() say them"
+            )
+        self._step = int(number)
+
+    def paused(self):
+        """Context: nothing is recorded within it (evaluation, or a recomputation that is not
+        recognised).
+        """
+        return _Paused(self)
+
+    def counters(self):
+        """The log's counters, and what the hooks left out."""
+        self._copies.drain(wait=True)
+        result = self.log.counters()
+        result.update(
+            routers_disabled=len(self.disabled),
+            forwards_not_recorded=self.unrecorded_forwards,
+            batches_dropped_before_the_log=self._copies.dropped,
+        )
+        return result
+
+    def close(self):
+        """Takes the hooks away and closes the log. A second close does nothing."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        if self._model is not None:
+            if self._model.forward is self._wrapper:
+                if self._had_forward:
+                    self._model.forward = self._forward
+                else:
+                    del self._model.forward
+            self._model = None
+        self._copies.drain(wait=True)
+        self.log.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _begin(self, signature, arguments, keywords):
+        recording = not self._paused and not _in_backward()
+        self._inside, self._inputs, self._described = recording, None, False
+        if not recording:
+            return
+        if self._count_steps:
+            self._step += 1
+        if not (self._token_ids or self._requests) and self._keep_padding:
+            return
+        try:
+            self._inputs = Inputs(signature, arguments, keywords)
+            if self._requests and self._inputs.shape and self._inputs.is_first():
+                self._next_request += self._batch
+                self._batch = self._inputs.shape[0]
+        except Exception as mistake:  # never stop the host
+            self._inputs = None
+            self._warn("the model's inputs", mistake)
+
+    def _hook(self, layer, router):
+        def hook(_module, _arguments, output):
+            if router.name in self.disabled:
+                return
+            if not self._inside or self._paused or _in_backward():
+                self.unrecorded_forwards += 1
+                return
+            try:
+                self._record(layer, router, output)
+            except Exception as mistake:  # never stop the host
+                self._disable(router.name, mistake)
+
+        return hook
+
+    def _disable(self, name, mistake):
+        if name not in self.disabled:
+            self.disabled[name] = str(mistake)
+            self._warn(f"router {name}", mistake)
+
+    def _warn(self, what, mistake):
+        warnings.warn(
+            f"moe_capture: {what} is no longer recorded: {mistake}", RuntimeWarning, stacklevel=2
+        )
+
+    def _record(self, layer, router, output):
+        import torch
+
+        with torch.no_grad():
+            choice = router.adapter.read(router, output)
+            rows = choice.ids.shape[0]
+            ids = (
+                choice.ids if choice.ids.device.type == "cpu" else choice.ids.int()
+            )  # less to copy
+            fields = {
+                "ids": ids,
+                "weights": choice.weights if self.log.has_weights else None,
+                "choices": choice.choices,
+            }
+            inputs = self._inputs
+            if inputs is not None and inputs.rows == rows:
+                # What describes the tokens needs to be said once, by the first layer.
+                first_layer, self._described = not self._described, True
+                if self._token_ids and first_layer and inputs.token_ids is not None:
+                    fields["token_ids"] = inputs.token_ids.reshape(-1)
+                if self._requests and first_layer:
+                    first = self._next_request
+                    request = (
+                        torch.arange(first, first + inputs.shape[0])
+                        .unsqueeze(1)
+                        .expand(inputs.shape)
+                    )
+                    fields["requests"], fields["positions"] = request.reshape(
+                        -1
+                    ), inputs.positions().reshape(-1)
+                real = None if self._keep_padding else inputs.real()
+                if real is not None:
+                    fields = {
+                        k: v if v is None else v.index_select(0, real.to(v.device))
+                        for k, v in fields.items()
+                    }
+            elif self._token_ids or self._requests:
+                raise ValueError(
+                    f"{rows} rows, but the model was given input_ids of shape "
+                    f"{inputs and inputs.shape}: "
+                    "which token a row belongs to is not known"
+                )
+            self._copies.put((self._step, layer), fields)
+
+    def _write(self, where, fields):
+        step, layer = where
+        name = self.routers[layer].name
+        if name in self.disabled:
+            return
+        try:
+            self.log.record(step=step, layer=layer, rank=self.rank, **fields)
+        except Exception as mistake:  # never stop the host
+            self._disable(name, mistake)
+
+
+class _Paused:
+    def __init__(self, capture):
+        self._capture = capture
+
+    def __enter__(self):
+        self._capture._paused += 1
+
+    def __exit__(self, *_):
+        self._capture._paused -= 1
