@@ -1,6 +1,8 @@
 """capture_model with the real PyTorch: what the trace holds is what the model's experts computed.
 """
 
+import copy
+import io
 import json
 import subprocess
 import sys
@@ -318,6 +320,22 @@ class ModelTest(Case):
         self.capture(model).close()
         self.assertNotIn("forward", vars(model))
         self.assertFalse(any(m._forward_hooks for m in model.modules()))
+
+    def test_a_copied_or_saved_model_is_not_captured(self):
+        model = routers.Model([routers.MixtralSparseMoeBlock()])
+        batch = tokens()
+        with self.capture(model) as capture:
+            expected = model(batch)
+            saved = io.BytesIO()
+            torch.save(model, saved)
+            saved.seek(0)
+            for other in (copy.deepcopy(model), torch.load(saved)):
+                self.assertTrue(torch.equal(other(batch), expected))
+                with torch.no_grad():
+                    other.head.weight.zero_()
+                self.assertFalse(torch.equal(other(batch), expected))  # its own weights
+            self.assertTrue(torch.equal(model(batch), expected))
+            self.assertEqual(capture.counters()["stored_batches"], 2)
 
     def test_wrong_options(self):
         model = routers.Model([routers.MixtralSparseMoeBlock()])

@@ -104,6 +104,12 @@ class SglangTest(Case):
             "note: layers without any choice are left out: 0\n",
         )
         self.assertEqual(numpy.load(self.path("counts.npy")).tolist(), [[[5, 1, 0]], [[2, 2, 2]]])
+        self.simulate(
+            *("trace", "import", self.path("counts.npy"), "-o", self.path("counts.moetrace")),
+            *("--model", "tiny", "--top-k", "2"),
+        )
+        counts = [line.split("|")[1].split() for line in self.lines_of("counts.moetrace")[1:]]
+        self.assertEqual(counts, [["5", "1", "0"], ["2", "2", "2"]])
 
     def test_counts_per_pass_are_summed_over_ranks_and_replicas(self):
         def record(forward_pass, rank, counts):

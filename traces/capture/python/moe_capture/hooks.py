@@ -35,24 +35,11 @@ class ModelCapture:
         self._next_request, self._batch = 0, 0
         self._copies = HostCopies(self._write)
         self._model, self._had_forward = model, "forward" in vars(model)
-        self._forward = model.forward
-        signature = inspect.signature(self._forward)
-
-        @functools.wraps(self._forward)
-        def forward(*arguments, **keywords):
-            if self._inside:  # the model calls itself: one forward
-                return self._forward(*arguments, **keywords)
-            self._begin(signature, arguments, keywords)
-            try:
-                return self._forward(*arguments, **keywords)
-            finally:
-                self._inside = False
-                self._copies.drain()
-
-        self._wrapper = forward
-        model.forward = forward
+        self._wrapper = _Forward(self, model)
+        model.forward = self._wrapper
         self._hooks = [
-            r.module.register_forward_hook(self._hook(layer, r)) for layer, r in enumerate(routers)
+            r.module.register_forward_hook(_RouterHook(self, layer, r))
+            for layer, r in enumerate(routers)
         ]
 
     def step(self, number):
@@ -91,7 +78,7 @@ class ModelCapture:
         if self._model is not None:
             if self._model.forward is self._wrapper:
                 if self._had_forward:
-                    self._model.forward = self._forward
+                    self._model.forward = self._wrapper.forward
                 else:
                     del self._model.forward
             self._model = None
@@ -122,19 +109,16 @@ class ModelCapture:
             self._inputs = None
             self._warn("the model's inputs", mistake)
 
-    def _hook(self, layer, router):
-        def hook(_module, _arguments, output):
-            if router.name in self.disabled:
-                return
-            if not self._inside or self._paused or _in_backward():
-                self.unrecorded_forwards += 1
-                return
-            try:
-                self._record(layer, router, output)
-            except Exception as mistake:  # never stop the host
-                self._disable(router.name, mistake)
-
-        return hook
+    def _routed(self, layer, router, output):
+        if router.name in self.disabled:
+            return
+        if not self._inside or self._paused or _in_backward():
+            self.unrecorded_forwards += 1
+            return
+        try:
+            self._record(layer, router, output)
+        except Exception as mistake:  # never stop the host
+            self._disable(router.name, mistake)
 
     def _disable(self, name, mistake):
         if name not in self.disabled:
@@ -199,6 +183,58 @@ class ModelCapture:
             self.log.record(step=step, layer=layer, rank=self.rank, **fields)
         except Exception as mistake:  # never stop the host
             self._disable(name, mistake)
+
+
+class _Forward:
+    """Stands as the model's own `forward`, so that it sees keyword arguments and ends by exception
+    in every version of PyTorch. A copied or pickled model gets the forward of its class back.
+    """
+
+    def __init__(self, capture, model):
+        self._capture, self._model, self.forward = capture, model, model.forward
+        self._signature = inspect.signature(self.forward)
+        functools.update_wrapper(self, self.forward)
+
+    def __call__(self, *arguments, **keywords):
+        capture = self._capture
+        if capture._inside:  # the model calls itself: one forward
+            return self.forward(*arguments, **keywords)
+        capture._begin(self._signature, arguments, keywords)
+        try:
+            return self.forward(*arguments, **keywords)
+        finally:
+            capture._inside = False
+            capture._copies.drain()
+
+    def __deepcopy__(self, memo):
+        return getattr(memo[id(self._model)], "forward")
+
+    def __reduce__(self):
+        return getattr, (self._model, "forward")
+
+
+class _RouterHook:
+    """A forward hook; in a copied or pickled model it does nothing."""
+
+    def __init__(self, capture, layer, router):
+        self._capture, self._layer, self._router = capture, layer, router
+
+    def __call__(self, _module, _arguments, output):
+        self._capture._routed(self._layer, self._router, output)
+
+    def __deepcopy__(self, memo):
+        return no_hook
+
+    def __reduce__(self):
+        return _no_hook, ()
+
+
+def no_hook(_module, _arguments, _output):
+    """What a copied model has in place of a hook."""
+
+
+def _no_hook():
+    return no_hook
 
 
 class _Paused:
