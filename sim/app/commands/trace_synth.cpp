@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "sim/app/commands/trace.h"
+#include "sim/app/commands/trace_synth_dynamics.h"
 #include "sim/app/commands/trace_synth_gate.h"
 #include "sim/core/error.h"
 #include "traces/gating/synth_gate.h"
@@ -25,7 +26,20 @@ struct SynthArguments {
   double repeat = 0;
   std::uint64_t seed = 1;
   GateTrace gate;
+  std::string dynamics;
 };
+
+void synth_by_dynamics(const SynthArguments& arguments) {
+  TrainingRun run;
+  run.experts = arguments.experts;
+  run.top_k = arguments.top_k;
+  run.layers = arguments.layers;
+  run.tokens_per_step = arguments.tokens_per_rank * arguments.ranks;
+  run.steps = arguments.steps;
+  run.seed = arguments.seed;
+  read_dynamics_option(arguments.dynamics, run);
+  synth_dynamics(run, arguments.ranks, arguments.model, arguments.out);
+}
 
 void synth_by_gate(SynthArguments& arguments) {
   GateTrace& trace = arguments.gate;
@@ -120,7 +134,22 @@ void attach_trace_synth(CLI::App& parent) {
                    "balance.term=switch (traces/gating/README.md)")
       ->allow_extra_args(false)
       ->needs(gate);
-  command->callback([a, steps, requests, gate] {
+  auto* dynamics =
+      command
+          ->add_option("--dynamics", a->dynamics,
+                       "steps of a router in training: term=none|switch|bias,coefficient=C[,"
+                       "hidden=H,warmup=STEPS,learning_rate=R] (traces/synthetic/dynamics)")
+          ->excludes(zipf)
+          ->excludes(gate)
+          ->excludes(requests)
+          ->excludes(positions)
+          ->excludes(repeat);
+  command->callback([a, steps, requests, gate, dynamics] {
+    if (dynamics->count() > 0) {
+      if (steps->count() == 0) throw Error("trace synth --dynamics needs --steps");
+      synth_by_dynamics(*a);
+      return;
+    }
     if (gate->count() > 0) {
       if (steps->count() == 0) throw Error("trace synth --gate needs --steps");
       if (a->tokens_per_rank < 1) throw Error("trace synth --gate needs a token per rank");
