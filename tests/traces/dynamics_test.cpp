@@ -108,7 +108,7 @@ TEST(RouterDynamics, CountsAreAllTheChoices) {
   for (int step = 0; step < 3; ++step) {
     for (int layer = 0; layer < 2; ++layer) {
       const std::span<const double> counts = training.counts(layer);
-      EXPECT_NEAR(std::accumulate(counts.begin(), counts.end(), 0.0), 4096, 1e-6);
+      EXPECT_NEAR(std::accumulate(counts.begin(), counts.end(), 0.0), 3072, 1e-6);
       for (int c = 0; c < RouterTraining::kClusters; ++c) {
         const std::span<const double> chosen = training.chosen(layer, c);
         EXPECT_NEAR(std::accumulate(chosen.begin(), chosen.end(), 0.0), 2, 1e-9);
@@ -134,8 +134,8 @@ TEST(RouterDynamics, MoreForceMeansLessImbalance) {
 }
 
 TEST(RouterDynamics, TheLossFreeBiasLowersImbalance) {
-  const double none = imbalance_of({}, short_run(DynamicsTerm::kNone, 0), 30);
-  EXPECT_LT(imbalance_of({}, short_run(DynamicsTerm::kBias, 0.003), 30), 0.7 * none);
+  const double none = imbalance_of({}, short_run(DynamicsTerm::kNone, 0), 40);
+  EXPECT_LT(imbalance_of({}, short_run(DynamicsTerm::kBias, 0.03), 40), 0.8 * none);
 }
 
 TEST(RouterDynamics, TheSameSeedGivesTheSameBytes) {

@@ -15,8 +15,9 @@ constexpr std::array kConstants = {
                      "Zipf exponent of the popularity of 32 clusters"},
     DynamicsConstant{"burst", &C::burst, 1, 400,
                      "tokens of a cluster that come together in a batch"},
-    DynamicsConstant{"common_start", &C::common_start, 0.3, 0.999,
-                     "share of a token's squared features that all tokens have in common, at first"},
+    DynamicsConstant{
+        "common_start", &C::common_start, 0.3, 0.999,
+        "share of a token's squared features that all tokens have in common, at first"},
     DynamicsConstant{"common_end", &C::common_end, 0.01, 0.9, "the same after long training"},
     DynamicsConstant{"common_steps", &C::common_steps, 2, 400,
                      "steps at the peak learning rate in which it falls by a factor e"},

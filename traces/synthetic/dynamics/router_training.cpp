@@ -42,8 +42,8 @@ RouterTraining::RouterTraining(const DynamicsConstants& constants, const Trainin
   // The features are fewer than the model's: entries as large as keep the scores' deviation.
   const double start = kRouterDeviation * std::sqrt(static_cast<double>(run.hidden) / kFeatures);
   for (int l = 0; l < run.layers; ++l) {
-    Layer& layer = layers_.emplace_back(
-        Layer{.random = RandomStream(run.seed, fmt::format("dynamics/layer {}", l))});
+    Layer& layer =
+        layers_.emplace_back(RandomStream(run.seed, fmt::format("dynamics/layer {}", l)));
     layer.common = normals(kD, 1, layer.random);
     layer.own = normals(kC * kD, 1, layer.random);
     layer.router = normals(experts * kD, start, layer.random);
@@ -184,8 +184,7 @@ void RouterTraining::learn(Layer& layer) const {
   const double rate = constants_.skill_rate * learning_rate_share(run_, step_) * run_.experts /
                       static_cast<double>(run_.top_k);
   for (std::size_t i = 0; i < layer.chosen.size(); ++i) {
-    layer.cluster_skill[i] +=
-        std::min(1.0, rate * layer.chosen[i]) * (1 - layer.cluster_skill[i]);
+    layer.cluster_skill[i] += std::min(1.0, rate * layer.chosen[i]) * (1 - layer.cluster_skill[i]);
   }
 }
 

@@ -50,13 +50,14 @@ class RouterTraining {
 
  private:
   struct Layer {
+    explicit Layer(RandomStream stream) : random(stream) {}
     RandomStream random;
-    std::vector<double> common;                   // features
-    std::vector<double> own;                      // clusters * features
-    std::vector<double> router, first, second;    // experts * features; Adam's two moments
-    std::vector<double> probabilities, chosen;    // clusters * experts
-    std::vector<double> general, cluster_skill;   // experts; clusters * experts
-    std::vector<double> bias, loads, counts;      // experts
+    std::vector<double> common;                  // features
+    std::vector<double> own;                     // clusters * features
+    std::vector<double> router, first, second;   // experts * features; Adam's two moments
+    std::vector<double> probabilities, chosen;   // clusters * experts
+    std::vector<double> general, cluster_skill;  // experts; clusters * experts
+    std::vector<double> bias, loads, counts;     // experts
   };
 
   void route();

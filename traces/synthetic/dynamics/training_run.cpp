@@ -19,9 +19,12 @@ constexpr std::int64_t kMostRouterRows = 1 << 20;  // layers * experts: 1 GiB
 
 std::string_view to_text(DynamicsTerm term) {
   switch (term) {
-    case DynamicsTerm::kNone: return "none";
-    case DynamicsTerm::kSwitch: return "switch";
-    case DynamicsTerm::kBias: return "bias";
+    case DynamicsTerm::kNone:
+      return "none";
+    case DynamicsTerm::kSwitch:
+      return "switch";
+    case DynamicsTerm::kBias:
+      return "bias";
   }
   return "";
 }
@@ -66,7 +69,8 @@ std::string describe(const TrainingRun& run) {
   std::string text = fmt::format("term {}", to_text(run.term));
   if (run.term != DynamicsTerm::kNone) text += fmt::format(", coefficient {}", run.coefficient);
   return fmt::format(
-      "{}, {} layers, {} experts, top-{}, hidden {}, {} tokens per step, {} steps, learning rate {} "
+      "{}, {} layers, {} experts, top-{}, hidden {}, {} tokens per step, {} steps, learning rate "
+      "{} "
       "after {} steps of warm-up, {} of it at the end, seed {}",
       text, run.layers, run.experts, run.top_k, run.hidden, run.tokens_per_step, run.steps,
       run.learning_rate, run.warmup_steps, run.last_share, run.seed);

@@ -31,9 +31,9 @@ void write_dynamics(const DynamicsConstants& constants, const TrainingRun& run, 
   header.experts.assign(static_cast<std::size_t>(run.layers), run.experts);
   header.top_k = run.top_k;
   header.has_steps = true;
-  header.provenance = fmt::format(
-      "synthetic, not recorded from a model: router dynamics, {}; constants {} ({})", describe(run),
-      constants.label, constants.provenance);
+  header.provenance =
+      fmt::format("synthetic, not recorded from a model: router dynamics, {}; constants {} ({})",
+                  describe(run), constants.label, constants.provenance);
   TraceWriter writer(path, header);
   RouterTraining training(constants, run);
   RandomStream random(run.seed, "dynamics/tokens");
