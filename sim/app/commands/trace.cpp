@@ -8,7 +8,8 @@
 namespace sim {
 
 void attach_trace(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("trace", "routing traces: synth | import | info | stats | dynamics");
+  CLI::App* command =
+      app.add_subcommand("trace", "routing traces: synth | import | info | stats | dynamics");
   command->require_subcommand(1);
   attach_trace_synth(*command);
   attach_trace_import(*command);
