@@ -28,6 +28,7 @@ void read_dynamics_option(const std::string& text, TrainingRun& run) {
   } else {
     run.coefficient = map.number("coefficient", {.least = 0, .most = 1e6});
   }
+  run.hidden = static_cast<int>(map.count_or("hidden", run.hidden, {.least = 1, .most = 1 << 20}));
   run.warmup_steps = static_cast<int>(map.count_or("warmup", run.warmup_steps));
   run.learning_rate = map.number_or("learning_rate", run.learning_rate, {.least = 1e-9, .most = 1});
   map.finish();
