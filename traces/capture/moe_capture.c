@@ -499,13 +499,17 @@ moe_capture* moe_capture_open(const moe_capture_options* given, char* error, siz
   c->most_payload -= kBlock;
   c->experts = malloc(sizeof(uint32_t) * o.layers);
   c->ring = malloc((size_t)c->capacity);
-  c->stamps = calloc((size_t)(c->capacity / kBlock), sizeof *c->stamps);
+  c->stamps = malloc((size_t)(c->capacity / kBlock) * sizeof *c->stamps);
   c->stage = malloc(kStageBytes);
   c->tags = calloc(MOE_CAPTURE_MOST_TAGS, sizeof(char*));
   if (!c->experts || !c->ring || !c->stamps || !c->stage || !c->tags) {
     return refuse(c, error, error_bytes, o.path, "no memory for the buffer");
   }
   memcpy(c->experts, o.experts, sizeof(uint32_t) * o.layers);
+  /* Every page is touched now, so that record() meets no page fault. (Zeros would become a calloc,
+   * which touches nothing.) */
+  memset(c->ring, 1, (size_t)c->capacity);
+  for (uint64_t i = 0; i < c->capacity / kBlock; ++i) atomic_init(&c->stamps[i], 0);
   reset_drop_slot(&c->drops[0]);
   reset_drop_slot(&c->drops[1]);
 

@@ -69,7 +69,7 @@ typedef struct moe_capture_options {
   const int32_t* layer_numbers; /* [layers] the model's own numbers; NULL: 0, 1, 2, ... */
   uint32_t flags;
   uint32_t reserved;     /* 0 */
-  uint64_t buffer_bytes; /* 0: 64 MiB; at least 64 KiB. The library holds 1 MiB besides. */
+  uint64_t buffer_bytes; /* 0: 64 MiB; at least 64 KiB; taken by open(). 1 MiB comes on top. */
 } moe_capture_options;
 
 /* moe_capture_batch.id_type */
