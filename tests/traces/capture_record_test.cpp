@@ -219,6 +219,22 @@ TEST(CaptureRecord, OpenSaysWhatIsWrong) {
   EXPECT_EQ(error([](O& o) { o.flags = MOE_CAPTURE_OVERWRITE; }), "");
 }
 
+// A host built with a newer header hands over longer structs: what this library does not know has
+// to be 0.
+TEST(CaptureRecord, NewerHeadersAreServedWhileTheyAskNothingNew) {
+  Recording r;
+  struct Newer {
+    moe_capture_batch batch = MOE_CAPTURE_BATCH;
+    std::uint64_t unknown = 0;
+  } newer;
+  const std::vector<std::int64_t> ids = {1, 2};
+  newer.batch = r.batch(0, 0, ids);
+  newer.batch.size = sizeof newer;
+  EXPECT_EQ(moe_capture_record(r.capture, &newer.batch), MOE_CAPTURE_STORED);
+  newer.unknown = 1;
+  EXPECT_EQ(moe_capture_record(r.capture, &newer.batch), MOE_CAPTURE_BAD_SIZE);
+}
+
 TEST(CaptureRecord, ClosingTwiceIsHarmless) {
   Recording r;
   EXPECT_EQ(r.close(), 0);
