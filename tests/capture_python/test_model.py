@@ -13,8 +13,10 @@ from pathlib import Path
 from support import Case, needs_torch, torch
 
 if torch:
+    from torch.utils.checkpoint import checkpoint
+
     import routers
-    from moe_capture import capture_logits, capture_model
+    from moe_capture import ADAPTERS, Adapter, Choice, capture_logits, capture_model
 
 
 def tokens(batch=3, sequence=5):
@@ -161,6 +163,35 @@ class ModelTest(Case):
                 expected += seen(model)
         self.assertEqual(capture.disabled, {})
         self.assertEqual(chosen(self.imported("run.log")[1]), expected)
+
+    def test_an_adapter_of_the_callers_own(self):
+        def read(router, output):
+            best = output.softmax(dim=-1).topk(router.top_k, dim=-1)
+            return Choice(best.indices, best.values)
+
+        model = routers.Model([None, routers.HomeMade(), routers.MixtralSparseMoeBlock()])
+        mine = Adapter("HomeMade", read, child="score")
+        expected = []
+        path = self.path("run.log")
+        with capture_model(model, path, adapters=[mine, *ADAPTERS], top_k=2) as capture:
+            model(tokens())
+            expected += seen(model)
+        self.assertEqual(capture.disabled, {})
+        self.assertEqual(chosen(self.imported("run.log")[1]), expected)
+        self.assertEqual(self.layer_numbers, [1, 2])
+
+    def test_recomputation_of_the_whole_model_is_left_out_when_paused(self):
+        model = routers.Model([routers.MixtralSparseMoeBlock()])
+        with self.capture(model) as capture:
+            for _ in range(2):
+                start = torch.zeros(
+                    1, requires_grad=True
+                )  # so that there is something to recompute
+                out = checkpoint(lambda x, b: model(b) + x, start, tokens(), use_reentrant=True)
+                with capture.paused():
+                    out.sum().backward()
+            counters = capture.counters()
+        self.assertEqual((counters["stored_batches"], counters["forwards_not_recorded"]), (2, 2))
 
     def test_training_with_recomputation_is_recorded_once(self):
         for kind in ("reentrant", "not reentrant"):

@@ -217,6 +217,14 @@ class SglangTest(Case):
             refused, len(content) // 7
         )  # every cut, and the flips that meet something
 
+    def test_many_tensors_of_one_storage_are_refused(self):
+        one = torch.zeros(1000, dtype=torch.int64)
+        self.save("few.pt", [one[:], one[1:]])
+        self.assertEqual([len(t) for t in torch_file.load(self.path("few.pt"))], [1000, 999])
+        self.save("many.pt", [one[:] for _ in range(1000)])
+        with self.assertRaisesRegex(torch_file.FileRefused, "many.pt: its tensors are more than 8"):
+            torch_file.load(self.path("many.pt"))
+
     def test_a_tensor_beyond_its_storage_is_refused(self):
         self.save("good.pt", torch.arange(6).reshape(2, 3))
         source = zipfile.ZipFile(self.path("good.pt"))

@@ -163,57 +163,61 @@ def _sum_of_passes(dumps):
     return passes, numpy.stack([sums[p] for p in passes])
 
 
-def _write_tokens(dumps, out, model, overwrite):
-    import numpy
-
+def _survey_tokens(dumps):
+    """Checks every record. Returns (records in order of step and rank, which layers have a choice
+    [layers], most choices of a token, number of experts); a record is (step, rank, phase, physical
+    ids [layers, tokens, k], their logical experts [layers, physical experts], token ids).
+    """
     records, experts, most, kept = [], 0, 0, None
     for path, dump in dumps:
         logical, count = _map_of(path, dump)
         experts = max(experts, count)
         for record in dump["records"]:
-            ids = _array(path, "topk_ids_of_layer", record.get("topk_ids_of_layer"), (3,))
-            if len(ids) != len(logical) or (kept is not None and len(kept) != len(ids)):
-                raise WrongDump(
-                    f"{path}: topk_ids_of_layer: {len(ids)} layers, expected "
-                    f"{len(logical) if kept is None else len(kept)}"
-                )
+            ids = record.get("topk_ids_of_layer")
+            _array(path, "topk_ids_of_layer", ids, (3,))
+            layers = len(logical) if kept is None else len(kept)
+            if len(ids) != len(logical) or len(ids) != layers:
+                raise WrongDump(f"{path}: topk_ids_of_layer: {len(ids)} layers, expected {layers}")
             if ids.size and (ids.min() < -1 or ids.max() >= logical.shape[1]):
                 raise WrongDump(
                     f"{path}: topk_ids_of_layer: an id is not among the {logical.shape[1]} "
-                    "physical experts; with the "
-                    "shared expert fused into the choice, record without "
-                    "--enable-shared-experts-fusion"
+                    "physical experts; with the shared expert fused into the choice, record "
+                    "without --enable-shared-experts-fusion"
                 )
             made = ids >= 0
-            mapped = numpy.where(
-                made,
-                numpy.take_along_axis(
-                    logical, ids.clip(min=0).reshape(len(ids), -1), axis=1
-                ).reshape(ids.shape),
-                -1,
-            )
             used = made.any(axis=(1, 2))
             kept = used if kept is None else kept | used
             most = max(most, int(made.sum(axis=2).max(initial=0)))
-            token_ids = record.get("input_ids")
-            if not isinstance(token_ids, list) or len(token_ids) != ids.shape[1]:
+            tokens = record.get("input_ids")
+            if not isinstance(tokens, list) or len(tokens) != ids.shape[1]:
                 raise WrongDump(
                     f"{path}: input_ids: expected {ids.shape[1]} of them, as topk_ids_of_layer has "
                     "tokens"
                 )
-            records.append(
-                (
-                    _number(path, record, "forward_pass_id"),
-                    _number(path, record, "rank"),
-                    "decode" if record.get("extend_seq_lens") is None else "prefill",
-                    mapped,
-                    token_ids,
-                )
-            )
+            step, rank = _number(path, record, "forward_pass_id"), _number(path, record, "rank")
+            phase = "decode" if record.get("extend_seq_lens") is None else "prefill"
+            records.append((step, rank, phase, ids, logical, tokens))
     if most == 0:
         raise WrongDump(f"{dumps[0][0]}: no choice in it")
-    numbers = [n for n, there in enumerate(kept) if there]
     records.sort(key=lambda r: r[:2])  # stable: the halves of an overlapped batch stay in order
+    return records, kept, most, experts
+
+
+def _logical(ids, logical, most):
+    """Of physical ids [tokens, k], -1 for none: (logical ids [tokens, most], the choices first and
+    in their order; how many there are [tokens]).
+    """
+    import numpy
+
+    order = numpy.argsort(ids < 0, axis=1, kind="stable")[:, :most]
+    ids = numpy.take_along_axis(ids, order, axis=1).astype("int64")
+    choices = (ids >= 0).sum(axis=1).astype("uint8")
+    return numpy.where(ids >= 0, logical[ids.clip(min=0)], -1), choices
+
+
+def _write_tokens(dumps, out, model, overwrite):
+    records, kept, most, experts = _survey_tokens(dumps)
+    numbers = [n for n, there in enumerate(kept) if there]
     with Capture(
         out,
         model=model,
@@ -226,20 +230,17 @@ def _write_tokens(dumps, out, model, overwrite):
         provenance="SGLang expert distribution recorder, per_token",
     ) as log:
         tags = {name: log.tag(name) for name in ("prefill", "decode")}
-        for step, rank, phase, mapped, token_ids in records:
+        for step, rank, phase, ids, logical, token_ids in records:
             for first in range(0, len(token_ids), _PIECE):
                 rows = slice(first, first + _PIECE)
                 for layer, number in enumerate(numbers):
-                    ids = mapped[number][rows]
-                    order = numpy.argsort(ids < 0, axis=1, kind="stable")[
-                        :, :most
-                    ]  # the choices first, in their order
+                    chosen, choices = _logical(ids[number][rows], logical[number], most)
                     log.record(
                         step=step,
                         layer=layer,
                         rank=rank,
-                        ids=numpy.take_along_axis(ids, order, axis=1),
-                        choices=(ids >= 0).sum(axis=1).astype("uint8"),
+                        ids=chosen,
+                        choices=choices,
                         negative_is_none=True,
                         token_ids=token_ids[rows] if layer == 0 else None,
                         tags=tags[phase] if layer == 0 else None,
@@ -247,7 +248,7 @@ def _write_tokens(dumps, out, model, overwrite):
                 log.flush()  # no host waits for us here: rather wait than drop
         if log.counters()["dropped_batches"]:
             raise WrongDump(f"{out}: the log could not keep up")
-    tokens = sum(len(r[4]) for r in records)
+    tokens = sum(len(r[5]) for r in records)
     return [
         f"{out}: {tokens} tokens of {len({r[0] for r in records})} steps, "
         f"{len({r[1] for r in records})} ranks, {len(numbers)} layers, "

@@ -12,6 +12,10 @@ import pickle
 import zipfile
 
 
+# Tensors may share a storage, each is a copy here: all of them at most this many times the file.
+_MOST_TIMES = 8
+
+
 class FileRefused(Exception):
     """The file is no torch.save archive, is damaged, or holds what is not read here."""
 
@@ -68,7 +72,8 @@ def _load(archive):
 
     if folder + "byteorder" in entries and read("byteorder") != b"little":
         raise FileRefused("big-endian")
-    return _Unpickler(io.BytesIO(read("data.pkl")), read).load()
+    limit = _MOST_TIMES * sum(info.file_size for info in entries.values())
+    return _Unpickler(io.BytesIO(read("data.pkl")), read, limit).load()
 
 
 class _Storage:
@@ -79,11 +84,12 @@ class _Storage:
 
 
 class _TensorMaker:
-    """What stands for torch._utils._rebuild_tensor_v2. An instance without attributes, so that a
-    pickle cannot change it.
-    """
+    """What stands for torch._utils._rebuild_tensor_v2."""
 
-    __slots__ = ()
+    __slots__ = ("_spend",)
+
+    def __init__(self, spend):
+        self._spend = spend
 
     def __call__(self, storage, offset, size, stride, *_):
         import numpy
@@ -101,6 +107,7 @@ class _TensorMaker:
             raise FileRefused(
                 f"a tensor of shape {list(size)} reaches beyond its storage of {len(flat)} numbers"
             )
+        self._spend(elements * flat.itemsize)
         if not elements:
             return numpy.zeros(size, dtype=storage.type)
         strides = [s * flat.itemsize for s in stride]
@@ -117,13 +124,18 @@ class _DictMaker:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, read):
+    def __init__(self, file, read, limit_bytes):
         super().__init__(file)
-        self._read = read
+        self._read, self._left, self._storages = read, limit_bytes, {}
+
+    def _spend(self, size):
+        self._left -= size
+        if self._left < 0:
+            raise FileRefused(f"its tensors are more than {_MOST_TIMES} times the file")
 
     def find_class(self, module, name):
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _TensorMaker()
+            return _TensorMaker(self._spend)
         if (module, name) == ("collections", "OrderedDict"):
             return _DictMaker()
         if module == "torch" and name in _STORAGES:
@@ -142,7 +154,10 @@ class _Unpickler(pickle.Unpickler):
             raise FileRefused("a storage of a type that is not read here")
         import numpy
 
+        if key in self._storages and self._storages[key].type == type_name:
+            return self._storages[key]
         content = self._read(f"data/{key}")
         if len(content) != numel * numpy.dtype(type_name).itemsize:
             raise FileRefused(f"storage {key} has {len(content)} bytes, not {numel} numbers")
-        return _Storage(type_name, content)
+        self._storages[key] = _Storage(type_name, content)
+        return self._storages[key]
