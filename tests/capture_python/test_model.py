@@ -278,7 +278,7 @@ class ModelTest(Case):
                     attention_mask=torch.cat([mask, torch.ones(2, 1).long()], 1),
                 )
         self.assertEqual(capture.disabled, {})
-        rows = self.imported("run.log", options=["--keep", "requests"])[1]
+        rows = self.imported("run.log")[1]
         first = [
             (0, 0, 5),
             (0, 1, 6),
