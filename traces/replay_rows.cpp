@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -151,6 +152,22 @@ void RowStore::page_in() {
   }
 }
 
+namespace {
+
+// Widens one row's choices and counts them.
+template <class Stored>
+void take_row(const char* from, std::size_t n, std::uint16_t* to, std::int64_t* counts) {
+  for (std::size_t j = 0; j < n; ++j) {
+    Stored stored;
+    std::memcpy(&stored, from + j * sizeof(Stored), sizeof(Stored));
+    const auto expert = static_cast<std::uint16_t>(stored);
+    to[j] = expert;
+    ++counts[expert];
+  }
+}
+
+}  // namespace
+
 void RowStore::gather(int layer, LayerRouting& out) const {
   const std::size_t rows = step_.rows.size();
   const std::size_t k = static_cast<std::size_t>(header().top_k);
@@ -159,37 +176,42 @@ void RowStore::gather(int layer, LayerRouting& out) const {
   out.per_token = true;
   out.rank_begin = step_.rank_begin;
   out.counts.assign(static_cast<std::size_t>(out.ranks) * static_cast<std::size_t>(out.experts), 0);
-  out.choice_begin.clear();
-  out.choice_begin.reserve(rows + 1);
-  out.choices.clear();
-  out.choices.reserve(rows * k);
+  out.choice_begin.resize(rows + 1);
+  out.choices.resize(rows * k);  // at most
   std::vector<ChoiceColumn> columns;
   for (const TokenChunk& chunk : held_) columns.push_back(chunk.column(layer));
+  std::size_t taken = 0;
   for (int rank = 0; rank < out.ranks; ++rank) {
     std::int64_t* counts =
         out.counts.data() + static_cast<std::size_t>(rank) * static_cast<std::size_t>(out.experts);
     const auto end = static_cast<std::size_t>(step_.rank_begin[static_cast<std::size_t>(rank) + 1]);
     for (auto i = static_cast<std::size_t>(step_.rank_begin[static_cast<std::size_t>(rank)]);
          i < end; ++i) {
-      out.choice_begin.push_back(static_cast<std::int64_t>(out.choices.size()));
+      out.choice_begin[i] = static_cast<std::int64_t>(taken);
+      std::uint16_t* to = out.choices.data() + taken;
+      std::size_t count = 0;
       if (resident_) {
         const ChoiceColumn& column = columns[step_chunks_[i]];
         const int row = static_cast<int>(step_.rows[i] - held_[step_chunks_[i]].first_row);
-        const std::size_t begin = column.begin(row);
-        const std::size_t last = begin + static_cast<std::size_t>(column.count(row));
-        for (std::size_t c = begin; c < last; ++c) out.choices.push_back(column.at(c));
+        count = static_cast<std::size_t>(column.count(row));
+        const char* from =
+            column.bytes() + column.begin(row) * static_cast<std::size_t>(column.width());
+        if (column.width() == 1) {
+          take_row<std::uint8_t>(from, count, to, counts);
+        } else {
+          take_row<std::uint16_t>(from, count, to, counts);
+        }
       } else {
         const std::size_t cell = static_cast<std::size_t>(layer) * rows + i;
-        const auto first = paged_.begin() + static_cast<long>(cell * k);
-        out.choices.insert(out.choices.end(), first, first + paged_counts_[cell]);
+        count = paged_counts_[cell];
+        take_row<std::uint16_t>(reinterpret_cast<const char*>(paged_.data() + cell * k), count, to,
+                                counts);
       }
-      for (auto c = static_cast<std::size_t>(out.choice_begin.back()); c < out.choices.size();
-           ++c) {
-        ++counts[out.choices[c]];
-      }
+      taken += count;
     }
   }
-  out.choice_begin.push_back(static_cast<std::int64_t>(out.choices.size()));
+  out.choice_begin[rows] = static_cast<std::int64_t>(taken);
+  out.choices.resize(taken);
 }
 
 }  // namespace sim

@@ -79,6 +79,16 @@ TEST(Srp, IsOneWhenTokensNeverChange) {
   EXPECT_DOUBLE_EQ(srp.predicted_over_active, 1);
 }
 
+// Uniform independent tokens, top-4 of 60: f is binomial(16, 1/15). Threshold 2: P(f >= 2) =
+// 0.2896, E[f; f >= 2] = 0.6877, F1 = 2 x 0.6877 / (16 x 0.2895 + 1.0667) = 0.2414; thresholds 1
+// and 3 give 0.181 and 0.229.
+TEST(Srp, OfIndependentTokensIsWhatTheBinomialGives) {
+  const auto trace = random_tokens(60, 4, {20000}, 5);
+  const Srp srp = best_srp(sum_histograms(window_histograms(trace.tokens, trace.sequences, 16)));
+  EXPECT_EQ(srp.threshold, 2);
+  EXPECT_NEAR(srp.f1, 0.2414, 0.003);
+}
+
 TEST(Srp, HasNothingToSayWithoutAWindow) {
   const auto trace = make_tokens(2, 1, {{{0}, {1}}, {{1}}});
   EXPECT_EQ(best_srp(sum_histograms(window_histograms(trace.tokens, trace.sequences, 3))).f1, 0);

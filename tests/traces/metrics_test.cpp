@@ -230,7 +230,7 @@ TEST(TraceMetrics, OfCountsShowWhatCountsCan) {
   EXPECT_EQ(error_text([&] { measure_trace(file.path(), srp); }),
             file.path() +
                 ": a trace of counts cannot show 'srp'; it knows no tokens: popularity, "
-                "batches (steps), clustering and drift remain");
+                "batches (steps), clustering, drift and balance remain");
 }
 
 TEST(TraceMetrics, SuggestsAFamilyAndSaysWhatItNeeds) {

@@ -1,8 +1,10 @@
 #include "traces/metrics/destinations.h"
 
+#include <numeric>
 #include <vector>
 
 #include "sim/core/error.h"
+#include "traces/distinct_places.h"
 
 namespace sim {
 
@@ -11,22 +13,22 @@ Destinations destinations(const LayerTokens& tokens, int ranks, int ranks_per_no
   Destinations result;
   if (tokens.tokens == 0) return result;
   const int per_rank = (tokens.experts + ranks - 1) / ranks;
-  std::vector<int> rank_of(static_cast<std::size_t>(tokens.experts));
-  for (int e = 0; e < tokens.experts; ++e) rank_of[static_cast<std::size_t>(e)] = e / per_rank;
-  std::vector<std::int64_t> rank_seen(static_cast<std::size_t>(ranks), -1);
-  std::vector<std::int64_t> node_seen(static_cast<std::size_t>(ranks), -1);
-  std::int64_t to_ranks = 0;
-  std::int64_t to_nodes = 0;
-  for (std::int64_t t = 0; t < tokens.tokens; ++t) {
-    for (const std::uint16_t expert : tokens.of(t)) {
-      const auto rank = static_cast<std::size_t>(rank_of[expert]);
-      const auto node = rank / static_cast<std::size_t>(ranks_per_node);
-      to_ranks += rank_seen[rank] != t ? 1 : 0;
-      to_nodes += node_seen[node] != t ? 1 : 0;
-      rank_seen[rank] = t;
-      node_seen[node] = t;
-    }
+  std::vector<std::int32_t> rank_of;
+  std::vector<std::int32_t> node_of;
+  for (int e = 0; e < tokens.experts; ++e) {
+    rank_of.push_back(e / per_rank);
+    node_of.push_back(e / per_rank / ranks_per_node);
   }
+  std::vector<std::int64_t> to_rank(static_cast<std::size_t>(ranks), 0);
+  std::vector<std::int64_t> to_node(static_cast<std::size_t>(ranks), 0);
+  DistinctPlaces distinct_ranks(to_rank.size());
+  DistinctPlaces distinct_nodes(to_node.size());
+  for (std::int64_t t = 0; t < tokens.tokens; ++t) {
+    distinct_ranks.add(tokens.of(t), rank_of.data(), to_rank.data());
+    distinct_nodes.add(tokens.of(t), node_of.data(), to_node.data());
+  }
+  const std::int64_t to_ranks = std::accumulate(to_rank.begin(), to_rank.end(), std::int64_t{0});
+  const std::int64_t to_nodes = std::accumulate(to_node.begin(), to_node.end(), std::int64_t{0});
   result.ranks_per_token = static_cast<double>(to_ranks) / static_cast<double>(tokens.tokens);
   result.nodes_per_token = static_cast<double>(to_nodes) / static_cast<double>(tokens.tokens);
   return result;

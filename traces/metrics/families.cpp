@@ -181,6 +181,20 @@ void measure_destinations(const LayerInput& in, MetricRows& rows) {
   }
 }
 
+void measure_balance(const LayerInput& in, MetricRows& rows) {
+  TraceBalance balance(in.tokens.experts);
+  const std::vector<float> weights = in.table.layer_weights(in.layer);
+  for (std::int64_t t = 0; t < in.tokens.tokens; ++t) {
+    const auto choices = in.tokens.of(t);
+    std::span<const float> of_token;
+    if (!weights.empty()) {
+      of_token = {weights.data() + (choices.data() - in.tokens.choices.data()), choices.size()};
+    }
+    balance.add(choices, of_token);
+  }
+  add_balance(balance, in.layer, rows);
+}
+
 void measure_clustering(const LayerInput& in, MetricRows& rows) {
   add_clustering(count_units(in), unit_name(in), in.layer, rows);
   if (in.table.tags().empty()) return;

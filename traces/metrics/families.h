@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "traces/gating/balance_terms.h"
 #include "traces/metrics/batches.h"
 #include "traces/metrics/clustering.h"
 #include "traces/metrics/srp.h"
@@ -36,6 +37,8 @@ class MetricRows {
 // Rows of popularity, of one histogram over experts; tokens 0: not known.
 void add_popularity(const std::vector<std::int64_t>& counts, std::int64_t tokens, int layer,
                     MetricRows& rows);
+// Rows of the balance terms that the trace shows.
+void add_balance(const TraceBalance& balance, int layer, MetricRows& rows);
 // Rows of clustering for one way of grouping ("requests", "steps", "tags"); none when there are
 // fewer than two groups.
 void add_clustering(const GroupCounts& groups, const std::string& grouping, int layer,
@@ -65,6 +68,7 @@ void measure_pairs(const LayerInput& in, MetricRows& rows);
 void measure_destinations(const LayerInput& in, MetricRows& rows);
 void measure_clustering(const LayerInput& in, MetricRows& rows);
 void measure_drift(const LayerInput& in, MetricRows& rows);
+void measure_balance(const LayerInput& in, MetricRows& rows);
 void measure_srp(const LayerInput& in, ModelWindows& windows, MetricRows& rows);
 void measure_model_srp(const MetricOptions& options, const ModelWindows& windows, MetricRows& rows);
 

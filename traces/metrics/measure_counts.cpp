@@ -1,4 +1,5 @@
-// What a trace of counts can show: popularity, recorded steps as batches, clustering and drift.
+// What a trace of counts can show: popularity, recorded steps as batches, clustering, drift and
+// the balance terms that counts are enough for.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -116,8 +117,9 @@ class RangeFilter {
 void check_asked(const std::string& path, const MetricOptions& options) {
   for (const MetricFamily& family : metric_families()) {
     if (family.from_counts || options.families.empty() || !wanted(options, family.name)) continue;
-    throw Error(Place{path}, fmt::format("a trace of counts cannot show '{}'", family.name),
-                "it knows no tokens: popularity, batches (steps), clustering and drift remain");
+    throw Error(
+        Place{path}, fmt::format("a trace of counts cannot show '{}'", family.name),
+        "it knows no tokens: popularity, batches (steps), clustering, drift and balance remain");
   }
 }
 
@@ -149,6 +151,11 @@ TraceMetrics measure_counts(const std::string& path, const MetricOptions& option
     if (counted.whole.empty()) continue;
     const int experts = header.experts[static_cast<std::size_t>(layer)];
     if (wanted(options, "popularity")) add_popularity(counted.whole, counted.tokens, layer, rows);
+    if (wanted(options, "balance")) {
+      TraceBalance balance(experts);
+      balance.add_counts(counted.whole, counted.tokens);
+      add_balance(balance, layer, rows);
+    }
     const GroupCounts steps = group_counts(counted.by_step, experts);
     const GroupCounts tags = group_counts(counted.by_tag, experts);
     if (wanted(options, "batches")) add_step_batches(steps, layer, rows);

@@ -1,5 +1,5 @@
 // Rows as they are collected, and the families that tokens and counts share.
-#include <cmath>
+#include <fmt/format.h>
 
 #include "traces/metrics/families.h"
 #include "traces/statistics.h"
@@ -49,6 +49,16 @@ void add_popularity(const std::vector<std::int64_t>& counts, std::int64_t tokens
   const double mean = static_cast<double>(found.choices) / static_cast<double>(tokens) /
                       static_cast<double>(counts.size());
   rows.add("frequency_sd", "", layer, found.cv * mean);
+}
+
+void add_balance(const TraceBalance& balance, int layer, MetricRows& rows) {
+  for (const BalanceTerm& term : balance_terms()) {
+    if (term.on_trace == nullptr) continue;
+    const std::optional<double> value = term.on_trace(balance);
+    if (value)
+      rows.add(fmt::format("balance_{}", term.name), std::string(to_text(term.trace_form)), layer,
+               *value);
+  }
 }
 
 void add_clustering(const GroupCounts& groups, const std::string& grouping, int layer,

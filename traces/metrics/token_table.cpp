@@ -23,7 +23,7 @@ void check_size(const std::string& path, const TraceReader& reader, std::int64_t
   const TraceHeader& header = reader.header();
   const int most = *std::max_element(header.experts.begin(), header.experts.end());
   const double choices = static_cast<double>(index.choices);
-  const double needed = choices * (most <= 256 ? 1 : 2) +
+  const double needed = choices * ((most <= 256 ? 1 : 2) + (header.has_gate_weights ? 4 : 0)) +
                         static_cast<double>(index.rows) * static_cast<double>(place_bytes) +
                         2 * 2 * choices / header.layers() +
                         2 * 8.0 * static_cast<double>(index.rows);
@@ -35,7 +35,7 @@ void check_size(const std::string& path, const TraceReader& reader, std::int64_t
               "popularity (the default) reads chunk by chunk; cut the trace for the others");
 }
 
-TokenChunk choices_only(TokenChunk chunk) {
+TokenChunk choices_of(TokenChunk chunk) {
   TokenChunk kept;
   kept.first_row = chunk.first_row;
   kept.rows = chunk.rows;
@@ -44,6 +44,7 @@ TokenChunk choices_only(TokenChunk chunk) {
   kept.width = chunk.width;
   kept.choice_begin = std::move(chunk.choice_begin);
   kept.choices = std::move(chunk.choices);
+  kept.gate_weights = std::move(chunk.gate_weights);
   return kept;
 }
 
@@ -117,7 +118,7 @@ void TokenTable::read(const TraceRange& range, std::int64_t budget) {
       if (header_.has_tags) place.tag = chunk.tag[row];
       places_.push_back(place);
     }
-    held_.push_back(choices_only(std::move(chunk)));
+    held_.push_back(choices_of(std::move(chunk)));
   }
   std::sort(places_.begin(), places_.end(), [](const TokenPlace& a, const TokenPlace& b) {
     return std::tie(a.unit, a.rank, a.position, a.chunk, a.row) <
@@ -162,6 +163,19 @@ LayerTokens TokenTable::layer(int layer) const {
   }
   if (vary) out.begin.push_back(static_cast<std::int64_t>(out.choices.size()));
   return out;
+}
+
+std::vector<float> TokenTable::layer_weights(int layer) const {
+  std::vector<float> weights;
+  if (!header_.has_gate_weights) return weights;
+  for (const TokenPlace& place : places_) {
+    const TokenChunk& chunk = held_[place.chunk];
+    const ChoiceColumn column = chunk.column(layer);
+    const auto first = chunk.gate_weights.begin() +
+                       static_cast<long>(chunk.first_choice(layer) + column.begin(place.row));
+    weights.insert(weights.end(), first, first + column.count(place.row));
+  }
+  return weights;
 }
 
 }  // namespace sim

@@ -81,6 +81,8 @@ class TokenTable {
   // Of each token; empty without tags.
   const std::vector<std::uint32_t>& tags() const { return tags_; }
   LayerTokens layer(int layer) const;  // O(tokens); REQUIRES: a routed layer
+  // Gate weights beside LayerTokens::choices; empty when the trace has none.
+  std::vector<float> layer_weights(int layer) const;
 
  private:
   struct TokenPlace {
@@ -97,7 +99,7 @@ class TokenTable {
   std::string path_;
   TraceHeader header_;
   std::vector<std::string> tag_names_;
-  std::vector<TokenChunk> held_;    // choices only
+  std::vector<TokenChunk> held_;    // choices and weights only
   std::vector<TokenPlace> places_;  // in the order of the sequences
   std::vector<std::uint32_t> tags_;
   Sequences sequences_;

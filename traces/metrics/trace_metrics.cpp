@@ -39,6 +39,7 @@ constexpr std::array kFamilies = {
                 measure_destinations},
     FamilyEntry{{"clustering", "popularity between requests, steps, tags against sampling", true},
                 measure_clustering},
+    FamilyEntry{{"balance", "balance terms of training that a trace shows", true}, measure_balance},
     FamilyEntry{{"drift", "popularity early against late", true}, measure_drift},
 };
 

@@ -2,6 +2,8 @@
 #include <cmath>
 
 #include "sim/policies/collectives/exchange.h"
+#include "sim/policies/collectives/token_slots.h"
+#include "traces/distinct_places.h"
 
 namespace sim {
 
@@ -53,28 +55,22 @@ void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
     }
     return;
   }
-  std::vector<std::int64_t> rank_seen(ranks, -1);
-  std::vector<std::int64_t> node_seen(nodes, -1);
+  std::vector<std::int32_t> rank_of_slot;
+  std::vector<std::int32_t> node_of_slot;
+  for (std::int32_t slot = 0; slot < assignment.slots; ++slot) {
+    rank_of_slot.push_back(placement.rank_of(slot));
+    node_of_slot.push_back(node_of_rank[static_cast<std::size_t>(rank_of_slot.back())]);
+  }
+  DistinctPlaces distinct_ranks(ranks);
+  DistinctPlaces distinct_nodes(nodes);
   for (std::size_t s = 0; s < ranks; ++s) {
     out.tokens[s] = routing.tokens_of(static_cast<int>(s));
+    std::int64_t* to_ranks = out.rank_copies.data() + s * ranks;
+    std::int64_t* to_nodes = out.node_copies.data() + s * nodes;
     for (std::int64_t t = routing.rank_begin[s]; t < routing.rank_begin[s + 1]; ++t) {
-      const std::size_t begin =
-          static_cast<std::size_t>(routing.choice_begin[static_cast<std::size_t>(t)]);
-      const std::size_t end =
-          static_cast<std::size_t>(routing.choice_begin[static_cast<std::size_t>(t) + 1]);
-      for (std::size_t c = begin; c < end; ++c) {
-        const std::size_t d =
-            static_cast<std::size_t>(placement.rank_of(assignment.slot_of_choice[c]));
-        const std::size_t n = static_cast<std::size_t>(node_of_rank[d]);
-        if (rank_seen[d] != t) {
-          rank_seen[d] = t;
-          ++out.rank_copies[s * ranks + d];
-        }
-        if (node_seen[n] != t) {
-          node_seen[n] = t;
-          ++out.node_copies[s * nodes + n];
-        }
-      }
+      const std::span<const std::int32_t> token_slots = slots_of_token(routing, assignment, t);
+      distinct_ranks.add(token_slots, rank_of_slot.data(), to_ranks);
+      distinct_nodes.add(token_slots, node_of_slot.data(), to_nodes);
     }
   }
 }

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "sim/core/error.h"
+#include "sim/policies/collectives/token_slots.h"
+#include "traces/distinct_places.h"
 
 namespace sim {
 namespace {
@@ -80,26 +82,43 @@ void finish_source(std::size_t source, int home, SourceCounts& by_rank, SourceCo
   end_source(out.to_nodes);
 }
 
-// Each token once per rank and node that one of its choices lies on.
+// Rank or node of each slot.
+struct PlaceOfSlot {
+  std::vector<std::int32_t> rank;
+  std::vector<std::int32_t> node;
+
+  PlaceOfSlot(const ExpertPlacement& placement, std::span<const int> node_of_rank,
+              std::int32_t slots) {
+    for (std::int32_t slot = 0; slot < slots; ++slot) {
+      rank.push_back(placement.rank_of(slot));
+      node.push_back(node_of_rank[static_cast<std::size_t>(rank.back())]);
+    }
+  }
+};
+
+// Each token of the source once per place that one of its choices lies on, the places not zero into
+// `sum`. `counts` has an entry per place, all 0, and is left so.
 void count_distinct(const LayerRouting& routing, const SlotAssignment& assignment,
-                    const ExpertPlacement& placement, std::span<const int> node_of_rank,
-                    std::size_t source, std::vector<std::int64_t>& rank_seen,
-                    std::vector<std::int64_t>& node_seen, SourceCounts& by_rank,
-                    SourceCounts& by_node) {
-  for (std::int64_t t = routing.rank_begin[source]; t < routing.rank_begin[source + 1]; ++t) {
-    const auto token = static_cast<std::size_t>(t);
-    for (std::int64_t c = routing.choice_begin[token]; c < routing.choice_begin[token + 1]; ++c) {
-      const auto rank = static_cast<std::size_t>(
-          placement.rank_of(assignment.slot_of_choice[static_cast<std::size_t>(c)]));
-      if (rank_seen[rank] != t) {
-        rank_seen[rank] = t;
-        by_rank.add(rank, 1);
-      }
-      const auto node = static_cast<std::size_t>(node_of_rank[rank]);
-      if (node_seen[node] != t) {
-        node_seen[node] = t;
-        by_node.add(node, 1);
-      }
+                    std::size_t source, const std::vector<std::int32_t>& place_of_slot,
+                    DistinctPlaces& distinct, std::vector<std::int64_t>& counts,
+                    SourceCounts& sum) {
+  const std::int64_t first = routing.rank_begin[source];
+  const std::int64_t end = routing.rank_begin[source + 1];
+  for (std::int64_t t = first; t < end; ++t) {
+    distinct.add(slots_of_token(routing, assignment, t), place_of_slot.data(), counts.data());
+  }
+  const auto take = [&](std::size_t place) {
+    sum.add(place, counts[place]);
+    counts[place] = 0;
+  };
+  if (end - first >= static_cast<std::int64_t>(counts.size())) {
+    for (std::size_t place = 0; place < counts.size(); ++place) take(place);
+    return;
+  }
+  // Few tokens touch few of thousands of places: look where they went.
+  for (std::int64_t t = first; t < end; ++t) {
+    for (const std::int32_t slot : slots_of_token(routing, assignment, t)) {
+      take(static_cast<std::size_t>(place_of_slot[static_cast<std::size_t>(slot)]));
     }
   }
 }
@@ -116,11 +135,13 @@ void count_port_copies(const LayerRouting& routing, const SlotAssignment& assign
   const bool distinct = form != PortForm::kPerRow;
   out.estimated = distinct && !routing.per_token;
   SourceCounts rows(ranks), node_rows(nodes), by_rank(ranks), by_node(nodes);
-  std::vector<std::int64_t> rank_seen(ranks, -1), node_seen(nodes, -1);
+  const PlaceOfSlot place_of(placement, node_of_rank, assignment.slots);
+  DistinctPlaces distinct_ranks(ranks), distinct_nodes(nodes);
+  std::vector<std::int64_t> rank_counts(ranks, 0), node_counts(nodes, 0);
   for (std::size_t s = 0; s < ranks; ++s) {
     if (distinct && routing.per_token) {
-      count_distinct(routing, assignment, placement, node_of_rank, s, rank_seen, node_seen, by_rank,
-                     by_node);
+      count_distinct(routing, assignment, s, place_of.rank, distinct_ranks, rank_counts, by_rank);
+      count_distinct(routing, assignment, s, place_of.node, distinct_nodes, node_counts, by_node);
       out.tokens.push_back(routing.tokens_of(static_cast<int>(s)));
       finish_source(s, node_of_rank[s], by_rank, by_node, out);
       continue;

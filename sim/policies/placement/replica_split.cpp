@@ -22,18 +22,24 @@ template <class Pick>
 void split_tokens(const SplitInput& input, SlotAssignment& out, Pick pick) {
   const LayerRouting& routing = input.routing;
   out.slot_of_choice.resize(routing.choices.size());
+  std::vector<std::int32_t> only_slot(size_of(routing.experts), -1);  // -1: several copies
+  for (int e = 0; e < routing.experts; ++e) {
+    const Copies copies = input.placement.copies(e);
+    if (copies.size() == 1) only_slot[size_of(e)] = copies[0];
+  }
+  std::int32_t* slot_of_choice = out.slot_of_choice.data();
+  const std::uint16_t* choices = routing.choices.data();
   for (int rank = 0; rank < routing.ranks; ++rank) {
     std::int64_t* rows = out.rows.data() + size_of(rank) * size_of(out.slots);
     const std::int64_t first = routing.rank_begin[size_of(rank)];
     for (std::int64_t t = first; t < routing.rank_begin[size_of(rank) + 1]; ++t) {
       const std::int64_t end = routing.choice_begin[size_of(t) + 1];
       for (std::int64_t c = routing.choice_begin[size_of(t)]; c < end; ++c) {
-        const int expert = routing.choices[size_of(c)];
+        const int expert = choices[c];
         SIM_CHECK(expert < routing.experts, "a choice names an expert of this layer");
-        const Copies copies = input.placement.copies(expert);
-        const std::int32_t slot =
-            copies.size() == 1 ? copies[0] : pick(rank, t - first, expert, copies);
-        out.slot_of_choice[size_of(c)] = slot;
+        std::int32_t slot = only_slot[size_of(expert)];
+        if (slot < 0) slot = pick(rank, t - first, expert, input.placement.copies(expert));
+        slot_of_choice[c] = slot;
         ++rows[slot];
       }
     }
