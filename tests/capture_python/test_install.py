@@ -7,7 +7,7 @@ import subprocess
 import sys
 import unittest
 
-from support import PACKAGE, Case, numpy
+from support import PACKAGE, Case
 
 HOST = """
 import moe_capture, pathlib
