@@ -177,6 +177,23 @@ TEST(BalancedGates, GiveTheLoadsTheyPromise) {
   EXPECT_LT(most(run("sinkhorn", {"k=1"})), most(run("top-k", {"k=1"})));
 }
 
+// Experts run per token, hence flops: classic = hierarchical with all on > top-k > top-1 (the
+// survey's table of architectures).
+TEST(EveryGate, DenseGatesCostMoreThanSparseOnes) {
+  const auto rows = [](const char* name, const std::vector<std::string>& set) {
+    GateShape shape;
+    shape.experts = kExperts;
+    shape.top_k = 2;
+    const Gate gate = make_gate(name, set, shape);
+    return route(gate, random_case(gate, kExperts, kTokens, 2).input()).choices.size();
+  };
+  EXPECT_EQ(rows("softmax", {}), kTokens * 8);
+  EXPECT_EQ(rows("merged", {}), kTokens * 8);
+  EXPECT_EQ(rows("hierarchical", {}), kTokens * 8);
+  EXPECT_EQ(rows("top-k", {}), kTokens * 2);
+  EXPECT_EQ(rows("switch", {}), kTokens);
+}
+
 // Against every assignment, tried one by one.
 TEST(BalancedAssignment, IsWithinItsPromiseOfTheBest) {
   for (std::uint64_t seed = 0; seed < 40; ++seed) {

@@ -1,6 +1,7 @@
 #include "traces/gating/assignment.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -89,6 +90,8 @@ std::vector<std::uint32_t> balanced_assignment(std::span<const double> scores,
             "the capacities sum to the rows");
   if (scores.empty()) return {};
   const auto [least, most] = std::minmax_element(scores.begin(), scores.end());
+  // Bids must grow: an epsilon below the rounding of the prices would never end.
+  epsilon = std::max(epsilon, 1e-12 * std::max(std::abs(*least), std::abs(*most)));
   Auction auction(scores, capacity);
   // Coarse auctions find the prices quickly; the last one makes the promise.
   for (double coarse = (*most - *least) / 4; coarse > epsilon; coarse /= 5) auction.run(coarse);

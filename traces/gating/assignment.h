@@ -11,8 +11,9 @@ namespace sim {
 // rows * epsilon of the greatest possible. Auction for similar objects (Bertsekas & Castanon, "The
 // auction algorithm for the transportation problem", 1989) with epsilon scaling: rows bid for
 // columns; a column holds its `capacity` highest bids and its price is the lowest of them.
-// REQUIRES: scores finite, row-major [rows, columns]; epsilon > 0; capacities >= 0 that sum to the
-// number of rows.
+// An epsilon below 1e-12
+// of the greatest score counts as that. REQUIRES: scores finite, row-major [rows, columns]; epsilon
+// > 0; capacities >= 0 that sum to the number of rows.
 std::vector<std::uint32_t> balanced_assignment(std::span<const double> scores,
                                                std::span<const std::int64_t> capacity,
                                                double epsilon);

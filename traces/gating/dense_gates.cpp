@@ -105,7 +105,8 @@ Gate hierarchical_gate(YamlMap& keys, const GateShape& shape) {
 // Scores: a column per slot. dispatch = softmax over the rank's tokens of a slot's column, combine
 // = softmax over slots of a token's row.
 Gate soft_moe_gate(YamlMap& keys, const GateShape& shape) {
-  const int per_expert = static_cast<int>(keys.count_or("slots", 1, {1, 65536}));
+  const int per_expert =
+      static_cast<int>(keys.count_or("slots", 1, {1, std::max(1, kMostColumns / shape.experts)}));
   const int slots = shape.experts * per_expert;
   Gate gate;
   gate.score_widths = {slots};

@@ -14,6 +14,9 @@
 
 namespace sim {
 
+// Columns of one score matrix are counted in an int and held for every token.
+inline constexpr int kMostColumns = 1 << 24;
+
 // The `k` greatest of a row, greatest first; ties to the lower index. Reuses its memory.
 class BestOf {
  public:

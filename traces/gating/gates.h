@@ -34,11 +34,13 @@ Gate null_experts_gate(YamlMap& keys, const GateShape& shape);
 Gate top_any_gate(YamlMap& keys, const GateShape& shape);
 Gate comet_gate(YamlMap& keys, const GateShape& shape);
 
-// balanced_gates.cpp: the load of the experts is given.
+// balanced_gates.cpp: the experts' loads are evened out.
 Gate expert_choice_gate(YamlMap& keys, const GateShape& shape);
-Gate base_gate(YamlMap& keys, const GateShape& shape);
 Gate sinkhorn_gate(YamlMap& keys, const GateShape& shape);
 Gate token_rounding_gate(YamlMap& keys, const GateShape& shape);
+
+// assigned_gates.cpp: the experts' loads are given exactly.
+Gate base_gate(YamlMap& keys, const GateShape& shape);
 Gate target_shares_gate(YamlMap& keys, const GateShape& shape);
 
 // unscored_gates.cpp: no router at all.

@@ -144,11 +144,15 @@ double smooth_step(double x, double gamma) {
 // Once every split is sure a tree reaches one leaf along log2(experts) nodes; that path is what
 // score_columns counts.
 Gate comet_gate(YamlMap& keys, const GateShape& shape) {
-  const int k = read_k(keys, shape);
+  int k = read_k(keys, shape);
   const double gamma = keys.number_or("gamma", 1, {1e-9, 1e9});
   if (!std::has_single_bit(static_cast<unsigned>(shape.experts))) {
     keys.mistake("", std::to_string(shape.experts) + " experts are no binary tree's leaves",
                  "comet needs a power of two");
+  }
+  if (k > kMostColumns / shape.experts) {
+    keys.mistake("k", "so many trees have more than 2^24 leaves", "take fewer trees");
+    k = 1;
   }
   const int nodes = shape.experts - 1;
   Gate gate;
