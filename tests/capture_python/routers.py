@@ -298,7 +298,7 @@ class Model(nn.Module):
         self.head = nn.Linear(HIDDEN, VOCABULARY)
         self.recompute = recompute  # None, "reentrant", "not reentrant"
 
-    def forward(self, input_ids=None, attention_mask=None, position_ids=None):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None):
         hidden = self.embed(input_ids)
         for layer in self.layers:
             if self.recompute:

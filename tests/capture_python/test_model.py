@@ -4,6 +4,7 @@
 import copy
 import io
 import json
+import os
 import subprocess
 import sys
 import unittest
@@ -294,6 +295,29 @@ class ModelTest(Case):
             sorted((r.request, r.position, r.token_id) for r in rows), sorted(first + again)
         )
 
+    def test_positions_without_a_mask(self):
+        class Cache:
+            def get_seq_length(self):
+                return 4
+
+        model = routers.Model([routers.MixtralSparseMoeBlock()])
+        for first, further in (
+            (
+                {"position_ids": torch.arange(4).reshape(1, 4)},
+                {"position_ids": torch.tensor([[4]])},
+            ),
+            ({}, {"past_key_values": Cache()}),
+        ):
+            with self.capture(model, requests=True, overwrite=True) as capture:
+                for _ in range(2):
+                    model(input_ids=tokens(2, 4), **first)
+                    model(input_ids=tokens(2, 1), **further)
+                self.assertEqual(capture.disabled, {})
+                capture.close()
+                rows = self.imported("run.log")[1]
+                places = sorted((r.request, r.position) for r in rows)
+                self.assertEqual(places, [(q, p) for q in range(4) for p in range(5)])
+
     def test_padding_can_be_kept(self):
         model = routers.Model([routers.MixtralSparseMoeBlock()])
         mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
@@ -385,16 +409,18 @@ class ModelTest(Case):
 
     def test_two_processes_are_two_ranks(self):
         script = Path(__file__).with_name("two_ranks.py")
+        environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}  # any other may be missing
         address = f"file://{self.path('rendezvous')}"
         ranks = [
             subprocess.Popen(
                 [sys.executable, script, address, str(rank), self.path("run.log")],
+                env=environment,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             for rank in range(2)
         ]
-        said = [rank.communicate(timeout=60)[0] for rank in ranks]
+        said = [rank.communicate(timeout=200)[0] for rank in ranks]
         self.assertEqual([rank.returncode for rank in ranks], [0, 0])
         rows = self.imported("run.rank0.log", "run.rank1.log")[1]
         expected = [

@@ -4,6 +4,8 @@ import array
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 
 from moe_capture import Capture
 from support import Case, needs_numpy, needs_torch, numpy, torch
@@ -165,6 +167,20 @@ class RecordTest(Case):
         with self.assertRaisesRegex(ValueError, "this capture is closed"):
             log.record(step=1, layer=0, ids=IDS)
 
+    def test_a_host_that_ends_without_close_leaves_a_whole_log(self):
+        host = (
+            "from moe_capture import Capture\n"
+            f"log = Capture({self.path('run.log')!r}, experts=[8], top_k=2)\n"
+            "for step in range(500): log.record(step=step, layer=0, ids=[[1, 2], [3, 4]])\n"
+        )
+        for ending in ("", "import sys; sys.exit(3)", "raise ValueError", "del log"):
+            with self.subTest(ending):
+                (self.folder / "run.log").unlink(missing_ok=True)
+                subprocess.run([sys.executable, "-c", host + ending], stderr=subprocess.DEVNULL)
+                said, rows = self.imported("run.log")
+                self.assertEqual(len(rows), 1000)
+                self.assertNotIn("note", said)
+
     def test_full_buffer_drops_counts_and_says_so(self):
         offered = 0
         with self.capture(buffer_bytes=64 << 10) as log:
@@ -202,7 +218,7 @@ class RecordTest(Case):
                 target=_record_in_child, args=(log,)
             )
             child.start()
-            child.join(20)
+            child.join(100)
             self.assertEqual(child.exitcode, 0)
             log.record(step=1, layer=0, ids=IDS)
         _, rows = self.imported("run.log")

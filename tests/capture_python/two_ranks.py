@@ -18,8 +18,9 @@ torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
 torch.manual_seed(rank)
 model = routers.Model([routers.MixtralSparseMoeBlock(), routers.MixtralSparseMoeBlock()])
-with capture_model(model, log):
+parallel = torch.nn.parallel.DistributedDataParallel(model)
+with capture_model(parallel, log):
     for _ in range(2):
-        model(input_ids=tokens(1, 3 + rank))
+        parallel(input_ids=tokens(1, 3 + rank))
         print(seen(model))
 torch.distributed.barrier()

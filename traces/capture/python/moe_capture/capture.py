@@ -6,6 +6,7 @@ import operator
 import os
 import sys
 import threading
+import weakref
 
 from . import library as lib
 from .arrays import matrix, vector
@@ -91,6 +92,8 @@ class Capture:
         )
         if not self._handle:
             raise OSError(error.value.decode(errors="replace"))
+        # A log that nobody closed is closed with this object or the process.
+        self._finalizer = weakref.finalize(self, _end, self._library, self._handle)
 
     def record(
         self,
@@ -204,6 +207,7 @@ class Capture:
             if os.getpid() == self._process:  # a forked child has no thread that writes
                 self._library.moe_capture_flush(self._handle)
             self._last_counters = self.counters()
+            self._finalizer.detach()
             code = self._library.moe_capture_close(ctypes.byref(self._handle))
         if code < 0:
             raise OSError(lib.message(code))
@@ -218,12 +222,9 @@ class Capture:
             if kind is None:  # else the exception on its way says more
                 raise
 
-    def __del__(self):
-        if getattr(self, "_handle", None) and not sys.is_finalizing():
-            try:
-                self.close()
-            except OSError:
-                pass
+
+def _end(library, handle):
+    library.moe_capture_close(ctypes.byref(handle))
 
 
 def _u32(number, what):
