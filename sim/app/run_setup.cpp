@@ -34,7 +34,8 @@ std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
   const std::unique_ptr<RoutingSource> routing =
       oracle ? make_routing(scenario, {})
              : make_routing(scenario, {true, scenario.placement.steps});
-  const bool one_draw = !oracle && scenario.routing.trace.empty();
+  const bool one_draw =
+      !oracle && scenario.routing.trace.empty() && !scenario.routing.workload.has_value();
   const int begin = scenario.workload.routing_step_offset;
   const int first = oracle ? begin : one_draw ? 0 : begin - scenario.placement.steps;
   const int count = oracle ? scenario.workload.steps : one_draw ? 1 : scenario.placement.steps;
@@ -59,6 +60,11 @@ std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPur
   std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
                                    scenario.workload.tokens_per_gpu);
   const RoutingChoice& routing = scenario.routing;
+  if (routing.workload) {
+    WorkloadSpec spec = *routing.workload;
+    if (purpose.loads_only) spec.token_budget = 0;
+    return make_workload(spec, shape.experts, shape.top_k, std::move(tokens), scenario.seed);
+  }
   if (routing.trace.empty()) {
     SyntheticSpec spec = routing.synthetic;
     if (purpose.loads_only) {
@@ -148,14 +154,23 @@ std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
     input.ranks = scenario.layout.ep;
     most = std::max(most, input.slots_per_rank());
   }
-  const std::vector<RankSequences> sequences = make_sequences(
-      scenario.workload, scenario.layout.world,
-      scenario.workload.phase == Phase::kDecode ? scenario.workload.steps - 1 : 0, {});
+  // What a rank brings decides its caches; the largest decides everybody's buffers.
+  InferenceWorkload workload = scenario.workload;
+  std::vector<std::int64_t> tokens;
+  if (scenario.routing.workload && !shape.experts.empty()) {
+    tokens =
+        tokens_of_ranks(*scenario.routing.workload,
+                        std::vector<std::int64_t>(static_cast<std::size_t>(scenario.layout.world),
+                                                  workload.tokens_per_gpu));
+    workload.tokens_per_gpu = *std::max_element(tokens.begin(), tokens.end());
+  }
+  const std::vector<RankSequences> sequences =
+      make_sequences(workload, scenario.layout.world,
+                     workload.phase == Phase::kDecode ? workload.steps - 1 : 0, tokens);
   std::vector<std::vector<MemoryItem>> memory;
   Mistakes mistakes;
   for (int r = 0; r < scenario.layout.world; ++r) {
-    memory.push_back(
-        rank_memory(setup, scenario.workload, sequences, r, most, scenario.framework_reserve));
+    memory.push_back(rank_memory(setup, workload, sequences, r, most, scenario.framework_reserve));
     const Device& device = *setup.devices[static_cast<std::size_t>(r)];
     MemoryPool pool(device.memory_capacity);
     for (const MemoryItem& item : memory.back()) pool.hold(item.name, item.bytes);

@@ -9,6 +9,7 @@
 #include "sim/app/key_effects.h"
 #include "sim/app/scenario_disturbances.h"
 #include "sim/app/scenario_kernels.h"
+#include "sim/app/scenario_workload.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
 
@@ -76,6 +77,7 @@ class ScenarioReader {
   LengthSpec read_length(YamlMap& map, std::string_view key);
   void read_routing();
   void read_synthetic(YamlMap& map);
+  void read_workload_routing(YamlMap& map);
   void read_placement();
   void read_communication();
   DType read_dtype(YamlMap& map, std::string_view key, DType fallback);
@@ -255,6 +257,16 @@ void ScenarioReader::read_synthetic(YamlMap& map) {
   map.finish();
 }
 
+void ScenarioReader::read_workload_routing(YamlMap& map) {
+  const Routing* routing = model_read_ && cluster_read_ ? first_routing() : nullptr;
+  scenario_.routing.workload = read_named_workload(map, routing, scenario_.layout);
+  if (routing != nullptr && routing->groups > 1) {
+    scenario_.warnings.push_back("routing.workload does not keep to the model's " +
+                                 std::to_string(routing->top_groups) + " of " +
+                                 std::to_string(routing->groups) + " expert groups per token");
+  }
+}
+
 void ScenarioReader::read_routing() {
   const bool needed = model_read_ && first_routing() != nullptr;
   std::optional<YamlMap> map = root_.map_if("routing");
@@ -270,9 +282,13 @@ void ScenarioReader::read_routing() {
   if (model_read_ && !needed)
     scenario_.warnings.push_back("routing has no effect: the model has no routed experts here");
   const bool trace = map->has("trace");
-  if (trace == map->has("synthetic")) {
-    mistakes_.add(map->place(), trace ? "routing has both 'trace' and 'synthetic'; keep one of them"
-                                      : "routing needs either 'trace' or 'synthetic'");
+  const bool workload = map->has("workload");
+  const int sources = int{trace} + int{workload} + int{map->has("synthetic")};
+  if (sources != 1) {
+    mistakes_.add(map->place(), sources > 1
+                                    ? "routing has two of 'trace', 'synthetic' and 'workload'; "
+                                      "keep one of them"
+                                    : "routing needs one of 'trace', 'synthetic' and 'workload'");
   }
   if (trace) {
     try {
@@ -290,6 +306,8 @@ void ScenarioReader::read_routing() {
     routing.adapt =
         parse_adapt_rule(map->choice_or("adapt", "none", adapts)).value_or(AdaptRule::kNone);
     routing.tag = map->text_or("tag", "");
+  } else if (workload) {
+    read_workload_routing(*map);
   } else if (std::optional<YamlMap> synthetic = map->map_if("synthetic")) {
     read_synthetic(*synthetic);
   }

@@ -21,17 +21,19 @@
 #include "topologies/cluster.h"
 #include "traces/replay.h"
 #include "traces/synthetic/synthetic.h"
+#include "traces/synthetic/workloads.h"
 
 namespace sim {
 
 enum class WorkloadKind { kLayer, kPrefill, kDecode };
 
 struct RoutingChoice {
-  std::string trace;  // path; empty: synthetic
+  std::string trace;  // path; empty: synthetic, or a named workload
   ReplayRule rule = ReplayRule::kAuto;
   AdaptRule adapt = AdaptRule::kNone;
   std::string tag;
   SyntheticSpec synthetic;
+  std::optional<WorkloadSpec> workload;  // instead of `synthetic`
 };
 
 // Whose loads a placement is made for: `steps` steps before the run, none (uniform), or the run's

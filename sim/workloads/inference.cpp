@@ -101,12 +101,12 @@ InferenceRun::InferenceRun(const InferenceWorkload& workload, const InferenceSet
 
 void InferenceRun::begin(int step) {
   const int routing_step = workload_.routing_step_offset + step;
-  // A recorded step has its own number of tokens per rank.
+  // A recorded step, or a workload with ragged sources, has its own number of tokens per rank.
   std::vector<std::int64_t> tokens;
   if (routing_.layers() > 0) {
     LayerRouting first;
     routing_.fill(routing_step, 0, first);
-    if (first.per_token) {
+    if (first.rank_begin.size() == static_cast<std::size_t>(setup_.layout.world) + 1) {
       for (int r = 0; r < setup_.layout.world; ++r) tokens.push_back(first.tokens_of(r));
     }
   }

@@ -58,6 +58,10 @@ TEST(ScenarioKeys, ThePageNamesWhatTheCodeReadsAndNothingElse) {
             "host.launch=eager"},
            {"workload={kind: prefill, tokens_per_gpu: 64, prompt_tokens: {uniform: [10, 20]}}",
             "routing={synthetic: {zipf: 0.5}}"},
+           {"routing={workload: hot-rank}"},
+           {"routing={workload: zero-load-rank}"},
+           {"routing={workload: rotating-hotspot}"},
+           {"routing={workload: burst}"},
            {"workload={kind: layer, tokens_per_gpu: 8, context: 10}",
             "communication={precision: {dispatch: fp8}}"},
            {"disturbances=[{link: '*', capacity: 0.5, from: 1 us, until: 2 us, reroute: 1 us}, "

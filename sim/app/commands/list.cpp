@@ -20,6 +20,7 @@
 #include "traces/gating/gating.h"
 #include "traces/import/import.h"
 #include "traces/replay.h"
+#include "traces/synthetic/workloads.h"
 
 namespace sim {
 namespace {
@@ -48,6 +49,7 @@ std::vector<Row> policies() {
   }
   add_table(rows, "routing.rule", replay_rules());
   add_table(rows, "routing.adapt", adapt_rules());
+  add_table(rows, "routing.workload", kNamedWorkloads);
   add_table(rows, "cluster generator", cluster_generators());
   add_table(rows, "trace import --format", import_formats());
   for (const GatingFunction& gate : gating_functions()) {

@@ -8,6 +8,7 @@
 #include "sim/app/commands/trace.h"
 #include "sim/app/commands/trace_synth_dynamics.h"
 #include "sim/app/commands/trace_synth_gate.h"
+#include "sim/app/commands/trace_workload.h"
 #include "sim/core/error.h"
 #include "traces/gating/synth_gate.h"
 #include "traces/statistics.h"
@@ -27,6 +28,7 @@ struct SynthArguments {
   std::uint64_t seed = 1;
   GateTrace gate;
   std::string dynamics;
+  WorkloadArguments workload;
 };
 
 void synth_by_dynamics(const SynthArguments& arguments) {
@@ -71,7 +73,13 @@ void synth(const SynthArguments& arguments) {
     trace.tokens_per_rank.assign(static_cast<std::size_t>(arguments.ranks),
                                  arguments.tokens_per_rank);
   }
-  write_synthetic(spec, trace, arguments.seed, arguments.out);
+  if (arguments.workload.name.empty()) {
+    write_synthetic(spec, trace, arguments.seed, arguments.out);
+  } else {
+    write_workload(
+        read_workload(arguments.workload, arguments.experts, arguments.top_k, arguments.ranks),
+        trace, arguments.seed, arguments.out);
+  }
   const TraceInfo info = read_info(arguments.out);
   std::cout << fmt::format("{}: {} tokens, {} bytes ({:.2f} per choice)\n", arguments.out,
                            info.rows, info.file_bytes, info.bytes_per_choice);
@@ -131,9 +139,9 @@ void attach_trace_synth(CLI::App& parent) {
   command
       ->add_option("--set", a->gate.set,
                    "a key of --gate: --set k=2 --set scores.popularity=0.8 --set "
-                   "balance.term=switch (traces/gating/README.md)")
-      ->allow_extra_args(false)
-      ->needs(gate);
+                   "balance.term=switch (traces/gating/README.md); of --workload: --set "
+                   "intensity=3 (sim/scenarios/workloads.md)")
+      ->allow_extra_args(false);
   auto* dynamics =
       command
           ->add_option("--dynamics", a->dynamics,
@@ -144,7 +152,13 @@ void attach_trace_synth(CLI::App& parent) {
           ->excludes(requests)
           ->excludes(positions)
           ->excludes(repeat);
-  command->callback([a, steps, requests, gate, dynamics] {
+  auto* workload = add_workload_options(*command, a->workload);
+  for (CLI::Option* other : {zipf, gate, dynamics, requests, positions, repeat})
+    workload->excludes(other);
+  command->callback([a, steps, requests, gate, dynamics, workload] {
+    a->workload.set = a->gate.set;
+    if (!a->gate.set.empty() && gate->count() + workload->count() == 0)
+      throw Error("--set is a key of --gate or of --workload");
     if (dynamics->count() > 0) {
       if (steps->count() == 0) throw Error("trace synth --dynamics needs --steps");
       synth_by_dynamics(*a);

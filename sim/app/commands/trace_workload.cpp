@@ -1,0 +1,38 @@
+// simulate trace synth --workload NAME: a named imbalance workload as a trace of steps and ranks.
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "models/moe_model.h"
+#include "sim/app/commands/trace_workload.h"
+#include "sim/app/scenario_workload.h"
+
+namespace sim {
+
+CLI::Option* add_workload_options(CLI::App& command, WorkloadArguments& arguments) {
+  command
+      .add_option("--ep", arguments.expert_ranks,
+                  "workload: ranks that share the experts; by default all of --ranks")
+      ->check(CLI::Range(1, 1 << 20));
+  return command.add_option("--workload", arguments.name,
+                            "steps of a named imbalance workload of `simulate list policies`");
+}
+
+WorkloadSpec read_workload(const WorkloadArguments& arguments, int experts, int top_k, int ranks) {
+  const std::unique_ptr<YamlDocument> document = YamlDocument::parse("{}", "--set");
+  document->set("workload=" + arguments.name);
+  for (const std::string& assignment : arguments.set) document->set(assignment);
+  Routing routing;
+  routing.experts = experts;
+  routing.top_k = top_k;
+  ParallelLayout layout;
+  layout.world = ranks;
+  layout.ep = arguments.expert_ranks > 0 ? arguments.expert_ranks : ranks;
+  Mistakes mistakes;
+  YamlMap map(document->root(), "--workload", mistakes);
+  const WorkloadSpec spec = read_named_workload(map, &routing, layout);
+  map.finish();
+  mistakes.throw_if_any();
+  return spec;
+}
+
+}  // namespace sim
