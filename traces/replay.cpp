@@ -259,11 +259,17 @@ std::unique_ptr<RoutingSource> make_replay(const std::string& path, ReplayRule r
       throw Error(Place{path}, "a trace of counts has no recorded tokens",
                   "leave the rule out, or use sample: tokens are drawn from the counts");
     }
+    if (options.gate_weights) {
+      throw Error(Place{path},
+                  "a trace of counts has no gate weights, and overflow by score needs them",
+                  "use priority: order");
+    }
     return make_count_replay(path, std::move(layer_of), shape.top_k, std::move(tokens_per_rank),
                              seed, options);
   }
   rule = resolve_rule(path, header, rule);
-  auto rows = std::make_unique<RowStore>(path, options.tag, options.memory_budget);
+  auto rows =
+      std::make_unique<RowStore>(path, options.tag, options.gate_weights, options.memory_budget);
   const RowPlaces& places = rows->places();
   if (rule == ReplayRule::kRecorded) check_ranks(path, places, tokens_per_rank.size());
   std::vector<std::string> warnings =

@@ -66,6 +66,9 @@ struct RoutingShape {
 
 struct ReplayOptions {
   bool prefill = false;
+  // Asked for gate weights, which the trace must have: each fill() writes here those of its
+  // choices.
+  std::shared_ptr<std::vector<float>> gate_weights;
   std::string tag;  // only tokens (or counts) of this tag; "": all
   // Decompressed chunks held in memory. A trace above it is read chunk by chunk, each chunk that a
   // step needs once per step.

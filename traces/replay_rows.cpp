@@ -15,7 +15,7 @@
 namespace sim {
 namespace {
 
-TokenChunk choices_only(TokenChunk chunk) {
+TokenChunk choices_only(TokenChunk chunk, bool gate_weights) {
   TokenChunk kept;
   kept.first_row = chunk.first_row;
   kept.rows = chunk.rows;
@@ -24,6 +24,7 @@ TokenChunk choices_only(TokenChunk chunk) {
   kept.width = chunk.width;
   kept.choice_begin = std::move(chunk.choice_begin);
   kept.choices = std::move(chunk.choices);
+  if (gate_weights) kept.gate_weights = std::move(chunk.gate_weights);
   return kept;
 }
 
@@ -31,8 +32,16 @@ std::int64_t bytes_of(const TokenChunk& chunk) { return static_cast<std::int64_t
 
 }  // namespace
 
-RowStore::RowStore(std::string path, const std::string& tag, std::int64_t budget)
-    : path_(std::move(path)), reader_(path_), budget_(budget) {
+RowStore::RowStore(std::string path, const std::string& tag,
+                   std::shared_ptr<std::vector<float>> gate_weights, std::int64_t budget)
+    : path_(std::move(path)),
+      reader_(path_),
+      gate_weights_(std::move(gate_weights)),
+      budget_(budget) {
+  if (gate_weights_ && !header().has_gate_weights) {
+    throw Error(Place{path_}, "this trace has no gate weights, and overflow by score needs them",
+                "use priority: order");
+  }
   const TraceIndex& index = reader_.index();
   if (!tag.empty()) {
     if (!header().has_tags) throw Error(Place{path_}, "this trace has no tags");
@@ -61,7 +70,7 @@ void RowStore::index_rows(const std::string& tag) {
   while (reader_.next(chunk)) {
     add_places(chunk, tag, tag_number);
     if (!resident_) continue;
-    held_.push_back(choices_only(std::move(chunk)));
+    held_.push_back(choices_only(std::move(chunk), gate_weights_ != nullptr));
     held += bytes_of(held_.back());
     if (held > budget_) {
       resident_ = false;
@@ -117,7 +126,7 @@ void RowStore::page_in() {
   const std::size_t rows = step_.rows.size();
   const std::size_t layers = static_cast<std::size_t>(header().layers());
   const std::size_t k = static_cast<std::size_t>(header().top_k);
-  const std::size_t per_row = layers * (2 * k + 1);
+  const std::size_t per_row = layers * ((gate_weights_ ? 6 : 2) * k + 1);
   if (rows > static_cast<std::size_t>(budget_) / per_row) {
     throw Error(Place{path_},
                 fmt::format("a step of {} tokens needs more than {} of choices", rows,
@@ -126,6 +135,7 @@ void RowStore::page_in() {
   }
   paged_.assign(rows * layers * k, 0);
   paged_counts_.assign(rows * layers, 0);
+  if (gate_weights_) paged_weights_.assign(rows * layers * k, 0);
   std::vector<std::size_t> order(rows);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -146,6 +156,11 @@ void RowStore::page_in() {
       for (int j = 0; j < count; ++j) {
         paged_[cell * k + static_cast<std::size_t>(j)] =
             column.at(begin + static_cast<std::size_t>(j));
+      }
+      if (gate_weights_) {
+        const auto from = chunk.gate_weights.begin() +
+                          static_cast<long>(chunk.first_choice(static_cast<int>(layer)) + begin);
+        std::copy_n(from, count, paged_weights_.begin() + static_cast<long>(cell * k));
       }
       paged_counts_[cell] = static_cast<std::uint8_t>(count);
     }
@@ -212,6 +227,27 @@ void RowStore::gather(int layer, LayerRouting& out) const {
   }
   out.choice_begin[rows] = static_cast<std::int64_t>(taken);
   out.choices.resize(taken);
+  if (gate_weights_) gather_weights(layer);
+}
+
+void RowStore::gather_weights(int layer) const {
+  const std::size_t rows = step_.rows.size();
+  const std::size_t k = static_cast<std::size_t>(header().top_k);
+  gate_weights_->clear();
+  for (std::size_t i = 0; i < rows; ++i) {
+    if (resident_) {
+      const TokenChunk& chunk = held_[step_chunks_[i]];
+      const ChoiceColumn column = chunk.column(layer);
+      const int row = static_cast<int>(step_.rows[i] - chunk.first_row);
+      const auto first = chunk.gate_weights.begin() +
+                         static_cast<long>(chunk.first_choice(layer) + column.begin(row));
+      gate_weights_->insert(gate_weights_->end(), first, first + column.count(row));
+    } else {
+      const std::size_t cell = static_cast<std::size_t>(layer) * rows + i;
+      const auto first = paged_weights_.begin() + static_cast<long>(cell * k);
+      gate_weights_->insert(gate_weights_->end(), first, first + paged_counts_[cell]);
+    }
+  }
 }
 
 }  // namespace sim

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,12 @@ namespace sim {
 
 class RowStore {
  public:
-  // Reads the whole trace once: keeps its choices when they fit `budget` bytes, and lists the rows
-  // with tag `tag` ("": all). Throws Error: a damaged file, an unknown tag, no row left, or more
-  // rows than an index of `budget` bytes can list.
-  RowStore(std::string path, const std::string& tag, std::int64_t budget);
+  // Reads the whole trace once: keeps its choices (and gate weights, if asked for) when they fit
+  // `budget` bytes, and lists the rows with tag `tag` ("": all). Throws Error: a damaged file, an
+  // unknown tag, no gate weights to keep, no row left, or more rows than an index of `budget` bytes
+  // can list.
+  RowStore(std::string path, const std::string& tag,
+           std::shared_ptr<std::vector<float>> gate_weights, std::int64_t budget);
 
   const TraceHeader& header() const { return reader_.header(); }
   const RowPlaces& places() const { return places_; }
@@ -33,9 +36,11 @@ class RowStore {
   void add_places(const TokenChunk& chunk, const std::string& tag, std::uint32_t tag_number);
   std::size_t chunk_of(std::int64_t row) const;
   void page_in();
+  void gather_weights(int layer) const;
 
   std::string path_;
   TraceReader reader_;
+  std::shared_ptr<std::vector<float>> gate_weights_;  // of the choices gathered last; may be null
   std::int64_t budget_;
   RowPlaces places_;
   bool resident_ = true;
@@ -44,6 +49,7 @@ class RowStore {
   std::vector<std::uint32_t> step_chunks_;  // of each row of the step
   std::vector<std::uint16_t> paged_;        // layer-major, top_k places per row
   std::vector<std::uint8_t> paged_counts_;  // layer-major
+  std::vector<float> paged_weights_;        // as paged_, or empty
 };
 
 }  // namespace sim

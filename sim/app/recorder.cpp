@@ -126,7 +126,8 @@ LinkRecord Recorder::link_record(const std::string& name, double payload, Bandwi
 
 StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
                               LinkDisturbances& disturbances, PortNetwork* ports,
-                              const std::vector<Bytes>& peak_memory) {
+                              const std::vector<Bytes>& peak_memory,
+                              std::span<const std::int64_t> dropped) {
   StepBatch batch;
   const Duration duration = result.end - result.start;
   batch.step = {result.step, result.start, duration, result.facts.tokens, 0, 0};
@@ -172,12 +173,16 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     imbalance_ += facts.imbalance_max_over_mean;
     expert_imbalance_ += facts.expert_imbalance_max_over_mean;
     rows_ += facts.rows;
+    const std::int64_t dropped_here = dropped.empty() ? 0 : dropped[b];
+    dropped_ += dropped_here;
+    batch.step.dropped_choices += dropped_here;
     ++routed_;
     add_experts(batch, facts);
     if (!batch.layers.empty() && batch.layers.back().layer == facts.layer) {
       // A second routed block of the same layer: its times are in the layer's sums already.
       LayerRecord& same = batch.layers.back();
       same.rows += facts.rows;
+      same.dropped += dropped_here;
       same.imbalance_max_over_mean =
           std::max(same.imbalance_max_over_mean, facts.imbalance_max_over_mean);
       same.expert_imbalance_max_over_mean =
@@ -198,6 +203,7 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     record.expert_imbalance_max_over_mean = facts.expert_imbalance_max_over_mean;
     record.tokens = facts.tokens;
     record.rows = facts.rows;
+    record.dropped = dropped_here;
     batch.layers.push_back(record);
     dispatch_s_ += to_seconds(record.dispatch);
     dispatch_network_s_ += to_seconds(record.dispatch_network);
@@ -282,6 +288,8 @@ std::vector<MetricRecord> Recorder::metrics() const {
   SIM_CHECK(steps_ > 0, "metrics are asked after a step");
   const double steps = static_cast<double>(steps_);
   const double routed = static_cast<double>(std::max<std::int64_t>(1, routed_));
+  // Of (token, expert) choices: those that found their expert full.
+  const double choices = static_cast<double>(std::max<std::int64_t>(1, rows_ + dropped_));
   return {
       {"step_time_s", step_s_ / steps, "s"},
       {"tokens_per_s", tokens_ / step_s_, "tokens/s"},
@@ -294,7 +302,7 @@ std::vector<MetricRecord> Recorder::metrics() const {
       {"exposed_communication_fraction", exposed_ / steps, ""},
       {"imbalance_max_over_mean", routed_ > 0 ? imbalance_ / routed : 1, ""},
       {"expert_imbalance_max_over_mean", routed_ > 0 ? expert_imbalance_ / routed : 1, ""},
-      {"dropped_token_fraction", 0, ""},  // inference is dropless
+      {"dropped_token_fraction", static_cast<double>(dropped_) / choices, ""},
       {"peak_memory_bytes", static_cast<double>(peak_memory_), "bytes"},
       {"bound_compute_s", compute_bound_s_ / steps, "s"},
       {"bound_network_s", network_bound_s_ / steps, "s"},

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,10 +34,12 @@ class Recorder : public Observer {
   void on_port_traffic(TaskKind kind, DeviceId device, Bytes sent, Bytes received);
 
   // Everything of the step that has just ended; `peak_memory` per device. Starts the next step
-  // afresh. `ports`: null without them.
+  // afresh. `ports`: null without them. `dropped`: choices over capacity of each routed block of
+  // the step; empty: none.
   StepBatch take_step(const StepResult& result, ClusterNetwork& network,
                       LinkDisturbances& disturbances, PortNetwork* ports,
-                      const std::vector<Bytes>& peak_memory);
+                      const std::vector<Bytes>& peak_memory,
+                      std::span<const std::int64_t> dropped = {});
 
   // Over the whole run so far.
   std::vector<MetricRecord> metrics() const;
@@ -104,7 +107,7 @@ class Recorder : public Observer {
          expert_s_ = 0, attention_s_ = 0;
   double exposed_ = 0, imbalance_ = 0, expert_imbalance_ = 0, compute_bound_s_ = 0,
          network_bound_s_ = 0, exchange_s_ = 0, exchange_bound_s_ = 0;
-  std::int64_t routed_ = 0, rows_ = 0;
+  std::int64_t routed_ = 0, rows_ = 0, dropped_ = 0;
   std::int64_t peak_memory_ = 0;
 };
 

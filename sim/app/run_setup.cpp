@@ -8,6 +8,7 @@
 #include "sim/core/error.h"
 #include "sim/core/memory_pool.h"
 #include "sim/workloads/inference.h"
+#include "traces/gating/capacity_routing.h"
 
 namespace sim {
 namespace {
@@ -52,9 +53,9 @@ std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
   return loads;
 }
 
-}  // namespace
-
-std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPurpose purpose) {
+// What the gates choose, before any capacity.
+std::unique_ptr<RoutingSource> make_choices(const Scenario& scenario, RoutingPurpose purpose,
+                                            std::shared_ptr<std::vector<float>> gate_weights) {
   const RoutingShape shape = scenario.routing_shape();
   if (shape.experts.empty()) return nullptr;
   std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
@@ -76,8 +77,23 @@ std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPur
   ReplayOptions options;
   options.prefill = scenario.workload.phase == Phase::kPrefill;
   options.tag = routing.tag;
+  options.gate_weights = std::move(gate_weights);
   return make_replay(routing.trace, routing.rule, shape, std::move(tokens), scenario.seed,
                      routing.adapt, options);
+}
+
+}  // namespace
+
+std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPurpose purpose) {
+  const std::optional<CapacityRule>& capacity = scenario.routing.capacity;
+  if (!capacity || purpose.loads_only) return make_choices(scenario, purpose, nullptr);
+  std::shared_ptr<std::vector<float>> weights;
+  if (capacity->priority == OverflowPriority::kScore)
+    weights = std::make_shared<std::vector<float>>();
+  std::unique_ptr<RoutingSource> choices = make_choices(scenario, purpose, weights);
+  if (choices == nullptr) return nullptr;
+  return with_capacity(std::move(choices), *capacity, scenario.routing_shape().top_k,
+                       scenario.layout.ep, weights);
 }
 
 std::vector<ExpertPlacement> make_placements(const Scenario& scenario) {

@@ -15,6 +15,7 @@ namespace sim {
 // What a routing is asked for: the run itself, or the loads of `steps` steps before it. Synthetic
 // popularity does not change over steps, so the loads of many steps are those of one with as many
 // times the tokens, counted and not drawn; those of a named workload are counted step by step.
+// Loads are what the gates choose: a capacity is the run's own.
 struct RoutingPurpose {
   bool loads_only = false;
   int steps = 1;

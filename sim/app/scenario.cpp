@@ -7,6 +7,7 @@
 #include "models/model_reader.h"
 #include "sim/app/device_choice.h"
 #include "sim/app/key_effects.h"
+#include "sim/app/scenario_capacity.h"
 #include "sim/app/scenario_disturbances.h"
 #include "sim/app/scenario_kernels.h"
 #include "sim/app/scenario_workload.h"
@@ -311,6 +312,7 @@ void ScenarioReader::read_routing() {
   } else if (std::optional<YamlMap> synthetic = map->map_if("synthetic")) {
     read_synthetic(*synthetic);
   }
+  routing.capacity = read_capacity(*map, trace);
   map->finish();
 }
 

@@ -19,6 +19,7 @@
 #include "sim/policies/placement/placement.h"
 #include "sim/workloads/inference.h"
 #include "topologies/cluster.h"
+#include "traces/gating/overflow.h"
 #include "traces/replay.h"
 #include "traces/synthetic/synthetic.h"
 #include "traces/synthetic/workloads.h"
@@ -34,6 +35,7 @@ struct RoutingChoice {
   std::string tag;
   SyntheticSpec synthetic;
   std::optional<WorkloadSpec> workload;  // instead of `synthetic`
+  std::optional<CapacityRule> capacity;  // absent: dropless
 };
 
 // Whose loads a placement is made for: `steps` steps before the run, none (uniform), or the run's

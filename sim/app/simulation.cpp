@@ -14,6 +14,7 @@
 #include "sim/policies/collectives/ports_levels.h"
 #include "sim/policies/disturbances/link_disturbances.h"
 #include "topologies/routes.h"
+#include "traces/gating/capacity_routing.h"
 #include "traces/statistics.h"
 
 namespace sim {
@@ -127,6 +128,21 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
   }
 }
 
+// Choices over capacity of each block of a step that has just run, in its order.
+std::vector<std::int64_t> dropped_choices(const RoutingSource* routing, const MoeModel& model,
+                                          const std::vector<RoutedBlockFacts>& blocks) {
+  std::vector<std::int64_t> result;
+  const auto* capped = dynamic_cast<const CapacityRouting*>(routing);
+  if (capped == nullptr) return result;
+  const std::vector<BlockId> routed = routed_blocks(model);
+  std::size_t index = 0;  // of the block among all routed ones; a step may leave some out
+  for (const RoutedBlockFacts& facts : blocks) {
+    while (routed[index].layer != facts.layer) ++index;
+    result.push_back(capped->dropped(static_cast<int>(index++)));
+  }
+  return result;
+}
+
 class Simulation {
  public:
   Simulation(const Scenario& scenario, const RunOptions& options)
@@ -234,8 +250,10 @@ RunOutcome Simulation::run() {
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
   const auto on_step = [&](const StepResult& result) {
+    const std::vector<std::int64_t> dropped =
+        dropped_choices(routing.get(), scenario_.model, result.facts.blocks);
     StepBatch batch = recorder_.take_step(result, network_, disturbances_,
-                                          port_network_ ? &*port_network_ : nullptr, peak);
+                                          port_network_ ? &*port_network_ : nullptr, peak, dropped);
     if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
     if (store_) store_->add(batch);
     if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);

@@ -207,6 +207,10 @@ std::string summary_text(const Scenario& scenario, const RunOutcome& outcome,
   text += fmt::format("imbalance   {:.2f} max/mean over ranks, {:.2f} over experts\n",
                       outcome.metric("imbalance_max_over_mean"),
                       outcome.metric("expert_imbalance_max_over_mean"));
+  if (scenario.routing.capacity) {
+    text += fmt::format("dropped     {} of the tokens' choices found their expert full\n",
+                        percent(outcome.metric("dropped_token_fraction")));
+  }
   text += fmt::format("exposed     {} of the step is waiting for peers and the network\n",
                       percent(outcome.metric("exposed_communication_fraction")));
   if (outcome.metric("exchange_bound_s") > 0) {

@@ -225,13 +225,14 @@ void InferenceStep::slice_group(int group) {
   out.rank_begin.clear();
   out.choice_begin.clear();
   out.choices.clear();
-  if (!routing_.per_token) return;
+  if (routing_.rank_begin.empty()) return;  // counts without tokens
   const std::int64_t token0 = routing_.rank_begin[first];
   const std::int64_t token1 = routing_.rank_begin[first + static_cast<std::size_t>(ep)];
-  const std::int64_t choice0 = routing_.choice_begin[static_cast<std::size_t>(token0)];
-  const std::int64_t choice1 = routing_.choice_begin[static_cast<std::size_t>(token1)];
   for (int r = 0; r <= ep; ++r)
     out.rank_begin.push_back(routing_.rank_begin[first + static_cast<std::size_t>(r)] - token0);
+  if (!routing_.per_token) return;
+  const std::int64_t choice0 = routing_.choice_begin[static_cast<std::size_t>(token0)];
+  const std::int64_t choice1 = routing_.choice_begin[static_cast<std::size_t>(token1)];
   for (std::int64_t t = token0; t <= token1; ++t) {
     out.choice_begin.push_back(routing_.choice_begin[static_cast<std::size_t>(t)] - choice0);
   }

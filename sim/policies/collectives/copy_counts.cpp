@@ -44,7 +44,10 @@ void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
         total += out.rows[s * ranks + d];
         node_rows[static_cast<std::size_t>(node_of_rank[d])] += out.rows[s * ranks + d];
       }
-      const std::int64_t tokens = top_k > 0 ? total / top_k : 0;
+      // Some of a token's choices may have been dropped; where tokens are not known, none were.
+      const std::int64_t tokens = !routing.rank_begin.empty()
+                                      ? routing.tokens_of(static_cast<int>(s))
+                                      : (top_k > 0 ? total / top_k : 0);
       out.tokens[s] = tokens;
       for (std::size_t d = 0; d < ranks; ++d) {
         out.rank_copies[s * ranks + d] = expected_distinct(out.rows[s * ranks + d], tokens, top_k);

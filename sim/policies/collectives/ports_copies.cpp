@@ -153,8 +153,8 @@ void count_port_copies(const LayerRouting& routing, const SlotAssignment& assign
       rows.add(static_cast<std::size_t>(placement.rank_of(static_cast<std::int32_t>(slot))), count);
       total += count;
     }
-    const std::int64_t tokens = routing.per_token ? routing.tokens_of(static_cast<int>(s))
-                                                  : (top_k > 0 ? total / top_k : 0);
+    const std::int64_t tokens = !routing.rank_begin.empty() ? routing.tokens_of(static_cast<int>(s))
+                                                            : (top_k > 0 ? total / top_k : 0);
     out.tokens.push_back(tokens);
     rows.take([&](std::size_t rank, std::int64_t count) {
       if (distinct) node_rows.add(static_cast<std::size_t>(node_of_rank[rank]), count);

@@ -1,0 +1,41 @@
+#include "sim/app/scenario_capacity.h"
+
+#include <string>
+#include <vector>
+
+namespace sim {
+namespace {
+
+std::vector<std::string> names_of(std::span<const CapacityWord> words) {
+  std::vector<std::string> names;
+  for (const CapacityWord& word : words) names.emplace_back(word.name);
+  return names;
+}
+
+}  // namespace
+
+std::optional<CapacityRule> read_capacity(YamlMap& routing, bool weights) {
+  std::optional<YamlMap> map = routing.map_if("capacity");
+  if (!map) return std::nullopt;
+  constexpr double kLeastFactor = 1e-6;
+  constexpr double kMostFactor = 1e6;
+  CapacityRule rule;
+  rule.kind = CapacityKind::kFixed;
+  rule.factor = map->number("factor", {kLeastFactor, kMostFactor});
+  const std::vector<std::string> priorities = names_of(overflow_priorities());
+  if (map->choice_or("priority", priorities[0], priorities) == priorities[1]) {
+    rule.priority = OverflowPriority::kScore;
+    if (!weights) {
+      map->mistake("priority", "overflow by score needs gate weights, which only a trace has",
+                   "use priority: order");
+    }
+  }
+  const std::vector<std::string> scopes = names_of(capacity_scopes());
+  rule.scope = map->choice_or("per", scopes[1], scopes) == scopes[0]
+                   ? CapacityScope::kTogether
+                   : CapacityScope::kPerSourceRank;
+  map->finish();
+  return rule;
+}
+
+}  // namespace sim

@@ -1,0 +1,16 @@
+// routing.capacity of a scenario: how many rows an expert takes.
+#pragma once
+
+#include <optional>
+
+#include "sim/input/yaml_reader.h"
+#include "traces/gating/overflow.h"
+
+namespace sim {
+
+// Nothing when the key is absent: every choice is served. `weights`: whether the routing may have
+// gate weights, which priority: score needs. An adaptive capacity has no word here: without a cap
+// it drops nothing, with one it drops what a fixed factor of that size does.
+std::optional<CapacityRule> read_capacity(YamlMap& routing, bool weights);
+
+}  // namespace sim
