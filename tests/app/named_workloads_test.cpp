@@ -181,10 +181,13 @@ TEST_F(NamedWorkloads, ThePageShowsWhatEachChanges) {
   struct Price {
     double expert_imbalance, rank_imbalance, step_s;
   };
+  folder_.write("priced.yaml",
+                "model: gpt-oss-20b\ncluster: {use: hgx-h100, nodes: 1}\n"
+                "communication: {dispatch: deepep-low-latency, precision: {dispatch: fp8, "
+                "combine: bf16}}\nseed: 7\n");
   const auto price = [&](const NamedWorkload& workload, const std::string& kind) {
     const CommandResult result =
-        simulate(folder_, {"run", MOE_SOURCE_DIR "/sim/scenarios/first-light.yaml", "--json",
-                           "--set", "placement={policy: contiguous, redundant_experts: 0}", "--set",
+        simulate(folder_, {"run", "priced.yaml", "--json", "--set",
                            fmt::format("routing={{workload: {}}}", workload.name), "--set",
                            "workload=" + kind});
     EXPECT_EQ(result.exit_code, 0) << result.err;

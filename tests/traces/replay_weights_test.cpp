@@ -17,7 +17,7 @@ using testing::TempFile;
 constexpr int kLayers = 4;
 
 // Row t chooses expert t % 7 and, in odd layers of odd rows, 7 + t % 5. A choice's weight is its
-// expert plus its layer times 100 plus t times 1000.
+// expert plus its layer times 20 plus t times 100.
 void write_weighted(const std::string& path, int rows, bool weights) {
   TraceHeader header;
   header.experts.assign(kLayers, 16);
@@ -30,7 +30,7 @@ void write_weighted(const std::string& path, int rows, bool weights) {
     std::vector<float> values;
     const auto choose = [&](int layer, int expert) {
       choices.push_back(static_cast<std::uint16_t>(expert));
-      values.push_back(static_cast<float>(1000 * t + 100 * layer + expert));
+      values.push_back(static_cast<float>(100 * t + 20 * layer + expert));
     };
     for (int layer = 0; layer < kLayers; ++layer) {
       const bool two = layer % 2 == 1 && t % 2 == 1;
@@ -53,7 +53,7 @@ const RoutingShape kShape{std::vector<int>(kLayers, 16), 2};
 
 TEST(ReplayWeights, AreThoseOfTheChoicesHeldOrPaged) {
   const TempFile file("weights.moetrace");
-  constexpr int kRows = 16000;  // weights are whole numbers below 2^24
+  constexpr int kRows = 40000;  // weights are whole numbers below 2^24
   write_weighted(file.path(), kRows, true);
   ASSERT_GT(TraceReader(file.path()).index().chunks.size(), 1u);
   for (const bool paged : {false, true}) {
@@ -70,13 +70,13 @@ TEST(ReplayWeights, AreThoseOfTheChoicesHeldOrPaged) {
       for (std::int64_t t = 0; t < out.tokens(); ++t) {
         const auto token = static_cast<std::size_t>(t);
         const auto row =
-            static_cast<int>(weights[static_cast<std::size_t>(out.choice_begin[token])] / 1000);
+            static_cast<int>(weights[static_cast<std::size_t>(out.choice_begin[token])] / 100);
         const std::int64_t count = out.choice_begin[token + 1] - out.choice_begin[token];
         EXPECT_EQ(count, layer % 2 == 1 && row % 2 == 1 ? 2 : 1);
         for (std::int64_t c = out.choice_begin[token]; c < out.choice_begin[token + 1]; ++c) {
           const auto choice = static_cast<std::size_t>(c);
           EXPECT_EQ(weights[choice],
-                    static_cast<float>(1000 * row + 100 * layer + out.choices[choice]));
+                    static_cast<float>(100 * row + 20 * layer + out.choices[choice]));
         }
       }
     }
