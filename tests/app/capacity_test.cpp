@@ -115,14 +115,21 @@ TEST_F(Capacity, WhatCannotBeIsRefused) {
     return refused_scenario(
         replaced(kTinyScenario, "{zipf: 0.8}", "{zipf: 0.8}, capacity: " + capacity));
   };
-  EXPECT_EQ(said("{factor: 0}"), "");
-  EXPECT_EQ(said("{priority: score, factor: 1}"), "");
-  EXPECT_EQ(said("{factor: 1, kind: adaptive}"), "");
+  EXPECT_EQ(
+      said("{factor: 0}"),
+      "scenario.yaml:4:54: 'factor' in capacity is 0, but must be between 1e-06 and 1000000\n");
+  EXPECT_EQ(said("{priority: score, factor: 1}"),
+            "scenario.yaml:4:56: overflow by score needs gate weights, which only a trace has; use "
+            "priority: order\n");
+  EXPECT_EQ(
+      said("{factor: 1, kind: adaptive}"),
+      "scenario.yaml:4:57: unknown key 'kind' in capacity; possible: factor, per, priority\n");
   write_trace(false);
   EXPECT_EQ(
       refused_scenario(replaced(kTinyScenario, "{synthetic: {zipf: 0.8}}",
                                 "{trace: t.moetrace, capacity: {factor: 1, priority: score}}")),
-      "");
+      "t.moetrace: this trace has no gate weights, and overflow by score needs them; use "
+      "priority: order\n");
 }
 
 }  // namespace

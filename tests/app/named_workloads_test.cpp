@@ -120,15 +120,15 @@ TEST_F(NamedWorkloads, TheHotspotMovesAndAnEstimateOfThePastIsStale) {
   EXPECT_EQ(db.one(fmt::format(fmt::runtime(hottest), 0)), "0,1,2,3");
   EXPECT_EQ(db.one(fmt::format(fmt::runtime(hottest), 1)), "4,5,6,7");
   EXPECT_EQ(db.one(fmt::format(fmt::runtime(hottest), 2)), "8,9,10,11");
-  // EPLB on the last step's loads fits a fixed hot rank, and is too late for a moving one.
+  // EPLB on the last step's loads fits hot experts that stay, and is too late for those that move.
   const auto balanced = [&](const std::string& routing) {
     const nlohmann::json got =
         run(routing,
             {"--set", "placement={policy: eplb, redundant_experts: 8, estimate: 1 steps before}"});
     return got["metrics"]["imbalance_max_over_mean"].get<double>();
   };
-  EXPECT_LT(balanced("{workload: hot-rank}"), 1.5);
-  EXPECT_GT(balanced("{workload: rotating-hotspot, period: 1}"), 2);
+  EXPECT_GT(balanced("{workload: rotating-hotspot, period: 1}"),
+            1.2 * balanced("{workload: rotating-hotspot, period: 1000}"));
 }
 
 TEST_F(NamedWorkloads, BlocksAreThoseOfTheContiguousPlacement) {
@@ -166,14 +166,24 @@ TEST_F(NamedWorkloads, CheckShowsTheDefaults) {
 TEST_F(NamedWorkloads, WhatCannotBeIsRefusedAtItsPlace) {
   std::string yaml = replaced(kTinyScenario, "{synthetic: {zipf: 0.8}}", "{workload: hot-rnk}");
   EXPECT_EQ(refused_scenario(yaml),
-            "TMP/scenario.yaml:4:21: error: 'hot-rnk' is not a 'workload' of routing\n"
-            "  hint: did you mean 'hot-rank'?\n");
+            "scenario.yaml:4:21: 'hot-rnk' is not a possible 'workload' of routing; did you mean "
+            "'hot-rank'?\n");
   yaml = replaced(yaml, "hot-rnk", "hot-rank, intensity: 9");
-  EXPECT_EQ(refused_scenario(yaml), "");
+  EXPECT_EQ(
+      refused_scenario(yaml),
+      "scenario.yaml:4:21: hot-rank cannot have intensity 9: with 16 experts, top-2 and 2 hot "
+      "ones it is 1 to 8; the fullest expert has at most every token, and the hot ones at "
+      "most every row\n");
   yaml = replaced(yaml, "hot-rank, intensity: 9", "balanced, intensity: 2");
-  EXPECT_EQ(refused_scenario(yaml), "");
-  yaml = replaced(yaml, "balanced, intensity: 2", "balanced, trace: x.moetrace");
-  EXPECT_EQ(refused_scenario(yaml), "");
+  EXPECT_EQ(
+      refused_scenario(yaml),
+      "scenario.yaml:4:31: unknown key 'intensity' in routing; possible: capacity, synthetic, "
+      "token_budget, trace, workload\n");
+  yaml = replaced(yaml, "balanced, intensity: 2", "balanced, synthetic: {zipf: 1}");
+  EXPECT_EQ(
+      refused_scenario(yaml),
+      "scenario.yaml:4:10: routing has two of 'trace', 'synthetic' and 'workload'; keep one of "
+      "them\n");
 }
 
 // sim/scenarios/workloads.md: the page is this test's answer. MOE_ACCEPT_GOLDEN=1 writes it anew.
