@@ -253,6 +253,16 @@ TEST(CaptureDamage, AFullBufferDropsCountsAndSaysSo) {
               ::testing::Contains(
                   HasSubstr("the recorder had no room for " + std::to_string(dropped) +
                             " batches (" + std::to_string(counters.dropped_tokens) + " tokens, ")));
+  // A drop stands before what its thread recorded later: of every batch before this one the log has
+  // shown the batch or said its drop.
+  CaptureLog log(r.log.path(), CaptureLog::OnDamage::kThrow);
+  std::int64_t accounted = 0;
+  for (CaptureItem item = log.next(); item != CaptureItem::kEnd; item = log.next()) {
+    if (item == CaptureItem::kDrops) accounted += static_cast<std::int64_t>(log.drops().batches);
+    if (item == CaptureItem::kDrops || log.batch().tokens < 1000) continue;
+    EXPECT_GE(accounted, log.batch().step);
+    ++accounted;
+  }
   // Not one step that lost tokens is among the rows.
   EXPECT_EQ(report.rows % 1000, 0);
   EXPECT_LE(report.rows, static_cast<std::int64_t>(1000 * stored));

@@ -19,8 +19,10 @@ counted=$("$simulate" trace import "$folder/run.log" -o "$folder/counts.moetrace
 expect counts "$counted" "30 rows of tiny-host read as capture-log"
 info=$("$simulate" trace info "$folder/run.moetrace")
 expect info "$info" "the example of traces/capture"
-# A square modulo 16 is 0, 1, 4 or 9: half of all first choices are 0 or 4 or 9 ..., so experts differ.
-"$simulate" trace stats "$folder/run.moetrace" | grep -q . || { echo "no statistics"; exit 1; }
+"$simulate" trace stats "$folder/run.moetrace" > "$folder/stats" || { echo "no statistics"; exit 1; }
+cp "$folder/run.log" "$folder/again.log"
+seen=$("$simulate" trace import "$folder/run.log" "$folder/again.log" -o "$folder/x" 2>&1) && exit 1
+expect "the same log twice" "$seen" "step 0 of source rank 0 is in two of the logs, with the same layer"
 seen=$("$simulate" trace import "$folder/run.log" -o "$folder/x" --steps 9 2>&1) && exit 1
 expect "wrong steps" "$seen" "'9' is no range of steps"
 echo "the example host is recorded, imported and counted"

@@ -1,4 +1,5 @@
-/* The recorder of moe_capture.h: C11 and POSIX threads, nothing else.
+/* The recorder of moe_capture.h: C11 and POSIX threads, nothing else; one file, so that an engine
+ * can take it along.
  *
  * Hosts copy frames into a ring of bytes; one writer thread empties it into the file.
  *   Positions only grow; a position's place is position % capacity. A host reserves room by moving
