@@ -5,8 +5,10 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "tests/traces/recording.h"
@@ -88,6 +90,34 @@ TEST(CaptureDamage, AWrongByteIsAnErrorOrSalvaged) {
       ElementsAre(HasSubstr("the checksum of this frame is wrong; only what stands before is "
                             "imported"),
                   HasSubstr("tokens left out")));
+}
+
+// Every payload byte changed and the checksum made right again: what a foreign program could write.
+TEST(CaptureDamage, AForgedFrameIsReadOrRefused) {
+  Recording r;
+  const std::string log = small_log(r);
+  const auto u32 = [](const std::string& bytes, std::size_t at) {
+    std::uint32_t value = 0;
+    std::memcpy(&value, bytes.data() + at, 4);
+    return value;
+  };
+  int refused = 0;
+  for (std::size_t frame = 12; frame < log.size(); frame += 16 + u32(log, frame + 8)) {
+    for (std::size_t at = frame + 16; at < frame + 16 + u32(log, frame + 8); ++at) {
+      for (const int flip : {0x01, 0xff}) {
+        std::string forged = log;
+        forged[at] = static_cast<char>(forged[at] ^ flip);
+        const std::string sealed =
+            forged.substr(frame + 4, 8) + forged.substr(frame + 16, u32(log, frame + 8));
+        const auto crc = static_cast<std::uint32_t>(crc32(
+            0, reinterpret_cast<const Bytef*>(sealed.data()), static_cast<uInt>(sealed.size())));
+        std::memcpy(forged.data() + frame + 12, &crc, 4);
+        r.log.write(forged);
+        refused += !r.import_error().empty();
+      }
+    }
+  }
+  EXPECT_GT(refused, 100);
 }
 
 TEST(CaptureDamage, AKilledHostLeavesALogThatImports) {
