@@ -258,9 +258,11 @@ class MegatronBlock(nn.Module):
         self.experts = nn.Linear(HIDDEN, HIDDEN)
 
     def forward(self, hidden):
-        rows = hidden.reshape(-1, HIDDEN)
+        sequence_first = hidden.transpose(0, 1)  # as all of Megatron is
+        rows = sequence_first.reshape(-1, HIDDEN)
         probabilities, self.chosen = self.router(rows)
-        return (self.experts(rows) * probabilities.sum(dim=1, keepdim=True)).reshape(hidden.shape)
+        out = self.experts(rows) * probabilities.sum(dim=1, keepdim=True)
+        return out.reshape(sequence_first.shape).transpose(0, 1)
 
 
 class HomeMade(_Block):

@@ -18,6 +18,7 @@ if torch:
 
     import routers
     from moe_capture import ADAPTERS, Adapter, Choice, capture_logits, capture_model
+    from moe_capture.adapters import find_routers
 
 
 def tokens(batch=3, sequence=5):
@@ -121,6 +122,20 @@ class ModelTest(Case):
                 )
                 self.assertAlmostEqual(sum(rows[0].weights[1]), 1, places=5)
 
+    def test_a_block_whose_gate_chooses_itself_is_met_once(self):
+        block = routers.MixtralSparseMoeBlock()
+        block.gate = routers.MixtralTopKRouter()  # as in Transformers 5
+        deepseek = routers.DeepseekV2Moe()
+        deepseek.gate = routers.DeepseekV2MoEGate()  # as in Transformers 4
+        found = find_routers(routers.Model([block, deepseek]))
+        self.assertEqual(
+            [(r.name, r.adapter.class_name, r.experts, r.top_k) for r in found],
+            [
+                ("layers.0.mlp.gate", "MixtralTopKRouter", 8, 2),
+                ("layers.1.mlp.gate", "DeepseekV2MoEGate", 8, 2),
+            ],
+        )
+
     def test_gpt_oss_of_both_kinds_gives_the_same(self):
         older, newer = routers.GptOssTopKRouter(), routers.NewerGptOssTopKRouter()
         newer.load_state_dict(older.state_dict())
@@ -149,6 +164,19 @@ class ModelTest(Case):
         rows = self.check([routers.MegatronBlock(3), routers.MegatronBlock(5, capacity=2)], [2, 4])
         self.assertEqual({len(r.ids[0]) for r in rows}, {2})
         self.assertLess(min(len(r.ids[1]) for r in rows), 2)  # the capacity dropped some
+
+    def test_megatrons_rows_are_sequence_first(self):
+        model = routers.Model([routers.MegatronBlock(1)])
+        batch = torch.tensor([[1, 2, 3], [4, 5, 0]])
+        mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+        with self.capture(model, token_ids=True, requests=True) as capture:
+            model(input_ids=batch, attention_mask=mask)
+            expected = seen(model)
+        self.assertEqual(capture.disabled, {})
+        rows = self.imported("run.log")[1]
+        places = {(r.request, r.position, r.token_id): sorted(r.ids[0]) for r in rows}
+        order = [(0, 0, 1), (1, 0, 4), (0, 1, 2), (1, 1, 5), (0, 2, 3)]  # as the router sees them
+        self.assertEqual(places, {place: row[0] for place, row in zip(order, expected)})
 
     def test_logits_of_a_router_that_no_adapter_knows(self):
         model = routers.Model([routers.HomeMade(), routers.HomeMade()])

@@ -37,6 +37,7 @@ ADAPTERS = (
         "TopKRouter",
         read_routing_map,
         says="Megatron-Core 0.5: (scores, ids); 0.9: (probabilities, routing map)",
+        sequence_first=True,
     ),
     # Transformers 4.36 to 4.57: the block owns a Linear `gate` and takes the top-k itself.
     Adapter(

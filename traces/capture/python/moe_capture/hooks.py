@@ -135,32 +135,19 @@ class ModelCapture:
 
         with torch.no_grad():
             choice = router.adapter.read(router, output)
-            rows = choice.ids.shape[0]
-            ids = (
-                choice.ids if choice.ids.device.type == "cpu" else choice.ids.int()
-            )  # less to copy
+            on_host = choice.ids.device.type == "cpu"
             fields = {
-                "ids": ids,
+                "ids": choice.ids if on_host else choice.ids.int(),  # less to copy
                 "weights": choice.weights if self.log.has_weights else None,
                 "choices": choice.choices,
             }
-            inputs = self._inputs
+            inputs, rows = self._inputs, choice.ids.shape[0]
             if inputs is not None and inputs.rows == rows:
-                # What describes the tokens needs to be said once, by the first layer.
-                first_layer, self._described = not self._described, True
-                if self._token_ids and first_layer and inputs.token_ids is not None:
-                    fields["token_ids"] = inputs.token_ids.reshape(-1)
-                if self._requests and first_layer:
-                    first = self._next_request
-                    request = (
-                        torch.arange(first, first + inputs.shape[0])
-                        .unsqueeze(1)
-                        .expand(inputs.shape)
-                    )
-                    fields["requests"], fields["positions"] = request.reshape(
-                        -1
-                    ), inputs.positions().reshape(-1)
-                real = None if self._keep_padding else inputs.real()
+                order = router.adapter.sequence_first
+                if not self._described:  # what describes the tokens is said once, by one layer
+                    fields.update(self._description(inputs, order))
+                    self._described = True
+                real = None if self._keep_padding else inputs.real(order)
                 if real is not None:
                     fields = {
                         k: v if v is None else v.index_select(0, real.to(v.device))
@@ -169,10 +156,20 @@ class ModelCapture:
             elif self._token_ids or self._requests:
                 raise ValueError(
                     f"{rows} rows, but the model was given input_ids of shape "
-                    f"{inputs and inputs.shape}: "
-                    "which token a row belongs to is not known"
+                    f"{inputs and inputs.shape}: which token a row belongs to is not known"
                 )
             self._copies.put((self._step, layer), fields)
+
+    def _description(self, inputs, sequence_first):
+        """token_ids, requests and positions [rows], as far as they were asked for."""
+        fields = {}
+        if self._token_ids and inputs.token_ids is not None:
+            fields["token_ids"] = inputs.by_row(inputs.token_ids, sequence_first)
+        if self._requests:
+            requests = inputs.requests(self._next_request)
+            fields["requests"] = inputs.by_row(requests, sequence_first)
+            fields["positions"] = inputs.by_row(inputs.positions(), sequence_first)
+        return fields
 
     def _write(self, where, fields):
         step, layer = where

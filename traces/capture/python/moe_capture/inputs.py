@@ -38,10 +38,9 @@ class Inputs:
             self.mask, self.past = mask, mask.shape[1] - self.shape[1]
         self._real = None
         if self.mask is not None:
-            kept = (
-                self.mask[:, self.past :].reshape(-1) != 0
-            )  # the next line waits for the device, once per forward
-            self._real = None if bool(kept.all()) else kept.nonzero().reshape(-1)
+            kept = self.mask[:, self.past :] != 0
+            # Waits for the device, once per forward.
+            self._real = None if bool(kept.all()) else kept
         self.position_ids = named.get("position_ids")
         cache = named.get("past_key_values")
         if self.mask is None and hasattr(cache, "get_seq_length"):
@@ -51,9 +50,22 @@ class Inputs:
     def rows(self):
         return None if self.shape is None else self.shape[0] * self.shape[1]
 
-    def real(self):
+    @staticmethod
+    def by_row(matrix, sequence_first):
+        """[batch, sequence] as the rows of a router [rows]."""
+        return (matrix.t() if sequence_first else matrix).reshape(-1)
+
+    def real(self, sequence_first):
         """Indices of the rows that are no padding, or None when all are real."""
-        return self._real
+        if self._real is None:
+            return None
+        return self.by_row(self._real, sequence_first).nonzero().reshape(-1)
+
+    def requests(self, first):
+        """[batch, sequence]: a number per row of the batch, from `first`."""
+        import torch
+
+        return torch.arange(first, first + self.shape[0]).unsqueeze(1).expand(self.shape)
 
     def positions(self):
         """[batch, sequence]: from position_ids, else counted from the mask, else from the length of

@@ -38,6 +38,8 @@ class Adapter:
     read: Callable[[Router, Any], Choice]
     child: Optional[str] = None  # set: class_name is the block, and this child of it is the router
     says: str = ""  # which versions give what; part of messages
+    # The rows of the router are [sequence, batch] flattened, else [batch, sequence].
+    sequence_first: bool = False
 
 
 def _shape(value):
