@@ -1,4 +1,5 @@
 // The chunk message of tokens: columns to bytes and back.
+#include <google/protobuf/stubs/logging.h>
 #include <trace.pb.h>
 
 #include <algorithm>
@@ -171,6 +172,7 @@ std::string encode_tokens(const TraceHeader& header, const TokenChunk& chunk,
 
 std::string decode_tokens(const std::string& bytes, const TraceHeader& header,
                           std::size_t tag_count, TokenChunk& chunk) {
+  const google::protobuf::LogSilencer quiet;  // what is wrong is our own message
   trace::TokenChunk message;
   if (!message.ParseFromString(bytes)) return "not a chunk message";
   const std::size_t layers = static_cast<std::size_t>(header.layers());

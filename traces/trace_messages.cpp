@@ -1,5 +1,6 @@
 #include "traces/trace_messages.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <trace.pb.h>
 
 #include <algorithm>
@@ -29,6 +30,7 @@ std::string encode_header(const TraceHeader& header) {
 }
 
 std::string decode_header(const std::string& bytes, TraceHeader& header) {
+  const google::protobuf::LogSilencer quiet;  // what is wrong is our own message
   trace::Header message;
   if (!message.ParseFromString(bytes)) return "not a header message";
   if (message.kind() == trace::Header::KIND_TOKENS) {
@@ -75,6 +77,7 @@ std::string encode_counts(const std::vector<CountRow>& rows) {
 std::string decode_counts(const std::string& bytes, const TraceHeader& header,
                           std::size_t tag_count, std::vector<CountRow>& rows) {
   constexpr std::uint64_t kMostCount = std::uint64_t{1} << 53;  // exact as a double
+  const google::protobuf::LogSilencer quiet;                    // what is wrong is our own message
   trace::CountChunk message;
   if (!message.ParseFromString(bytes)) return "not a chunk message";
   rows.clear();
@@ -125,6 +128,7 @@ std::string encode_footer(const TraceIndex& index) {
 }
 
 std::string decode_footer(const std::string& bytes, TraceIndex& index) {
+  const google::protobuf::LogSilencer quiet;  // what is wrong is our own message
   trace::Footer message;
   if (!message.ParseFromString(bytes)) return "not an index message";
   index = TraceIndex{};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sim/core/error.h"
+#include "sim/input/utf8.h"
 #include "traces/trace_file.h"
 #include "traces/trace_frame.h"
 #include "traces/trace_messages.h"
@@ -16,6 +17,7 @@ constexpr int kMostRowsPerChunk = 16384;
 constexpr std::int64_t kChunkTargetBytes = 8 << 20;  // raw; keeps reader and writer small
 constexpr std::size_t kHistogramsPerChunk = 1024;
 constexpr std::size_t kCountsPerChunk = 1 << 20;
+constexpr std::int64_t kMostChoicesInAll = std::int64_t{1} << 62;  // as the reader accepts
 
 }  // namespace
 
@@ -45,6 +47,9 @@ void check_header(const TraceHeader& header, const std::string& file) {
     refuse("top-k is 1 to " + std::to_string(kMostChoices) + ", not " +
            std::to_string(header.top_k));
   }
+  // Protobuf would write it and then refuse to read it.
+  if (!is_utf8(header.model)) refuse("the name of the model is not UTF-8");
+  if (!is_utf8(header.provenance)) refuse("the provenance is not UTF-8");
 }
 
 TraceWriter::TraceWriter(std::string path, TraceHeader header, int zstd_level)
@@ -75,6 +80,10 @@ TraceWriter::~TraceWriter() {
 }
 
 std::uint32_t TraceWriter::tag(std::string_view name) {
+  if (!is_utf8(name)) {
+    throw Error(Place{path_}, "token " + std::to_string(index_.rows) + ": its tag is not UTF-8",
+                "write the file to import as UTF-8");
+  }
   const auto [found, added] =
       tag_numbers_.try_emplace(std::string(name), static_cast<std::uint32_t>(index_.tags.size()));
   if (added) index_.tags.emplace_back(name);
@@ -170,6 +179,7 @@ void TraceWriter::append(const CountRow& row) {
     if (count < 0 || count > kMostCount - sum) refuse("counts below 0 or above 2^53 in all");
     sum += count;
   }
+  if (index_.choices > kMostChoicesInAll - sum) refuse("more than 2^62 choices in all");
   histograms_.push_back(row);
   pending_counts_ += row.counts.size();
   index_.choices += sum;

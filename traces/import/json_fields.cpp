@@ -92,6 +92,8 @@ json read_json_file(const std::string& path) {
       row += text[i] == '\n' ? 1 : 0;
     }
     throw Error(Place{path, row, column}, "this is not JSON", "is the file cut short?");
+  } catch (const json::out_of_range& error) {
+    throw Error(Place{path}, "this JSON has a number that no double holds");
   }
 }
 
