@@ -18,7 +18,6 @@ namespace {
 
 using namespace sim::fuzz;
 
-constexpr double kMostSeconds = 1;
 constexpr rlim_t kMostBytes = rlim_t{2} << 30;
 
 std::vector<std::string> files_of(const std::string& folder) {
@@ -49,7 +48,7 @@ bool answered(const Target& target, const std::string& input, const std::string&
     wrong = error.what();
   }
   const double seconds = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
-  if (wrong.empty() && seconds > kMostSeconds) wrong = std::to_string(seconds) + " s";
+  if (wrong.empty() && seconds > target.most_seconds) wrong = std::to_string(seconds) + " s";
   if (wrong.empty()) return true;
   const std::string kept = "crash-" + target.name;
   std::ofstream(kept, std::ios::binary) << input;

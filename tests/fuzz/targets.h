@@ -13,6 +13,8 @@ namespace sim::fuzz {
 struct Target {
   std::string name;
   std::function<void(std::string_view bytes)> run;
+  // Of processor time. More than a second where a short text may ask for a lot: a million GPUs.
+  double most_seconds = 1;
 };
 
 // The targets of this program (list_data.cpp or list_every.cpp); those of the importers are made

@@ -66,9 +66,9 @@ void scenario(std::string_view bytes) {
 }  // namespace
 
 std::vector<Target> machine_targets() {
-  return {{"nccl-xml", nccl_xml}, {"topo-matrix", topo_matrix}, {"config-json", config_json},
-          {"cluster", cluster},   {"flow-text", flow_text},     {"flow-csv", flow_csv},
-          {"scenario", scenario}};
+  return {{"nccl-xml", nccl_xml},    {"topo-matrix", topo_matrix}, {"config-json", config_json},
+          {"cluster", cluster, 20},  {"flow-text", flow_text},     {"flow-csv", flow_csv},
+          {"scenario", scenario, 20}};
 }
 
 }  // namespace sim::fuzz

@@ -1,7 +1,10 @@
 // The reader of .moetrace files, once on the bytes of a file and once behind its checksums; every
 // importer.
+#include <zlib.h>
+
 #include "sim/core/error.h"
 #include "tests/fuzz/targets.h"
+#include "traces/capture/moe_capture.h"
 #include "traces/import/import.h"
 #include "traces/statistics.h"
 #include "traces/trace_file.h"
@@ -40,36 +43,46 @@ void read_whole(const std::string& path) {
 
 void trace(std::string_view bytes) { read_whole(scratch_file("fuzz.moetrace", bytes)); }
 
-// The messages of a file without compression and checksums, so that a mutation gets past them:
-//   flags, rows of the chunks (16 bits each, low byte first), then messages: length (16 bits),
-//   bytes
-// The first message is the header. The last is the index, unless bit 0 of the flags asks for one
-// that fits.
-void trace_messages(std::string_view bytes) {
-  const auto take = [&](std::size_t most) {
-    const std::string_view part = bytes.substr(0, most);
-    bytes.remove_prefix(part.size());
+// Takes bytes from the front of an input.
+class Bytes {
+ public:
+  explicit Bytes(std::string_view left) : left_(left) {}
+  bool empty() const { return left_.empty(); }
+  std::string take(std::size_t most) {
+    const std::string part(left_.substr(0, most));
+    left_.remove_prefix(part.size());
     return part;
-  };
-  const auto number = [&] {
+  }
+  // 16 bits, low byte first; what is missing is 0.
+  std::size_t number() {
     std::size_t value = 0;
-    const std::string_view two = take(2);
+    const std::string two = take(2);
     for (std::size_t i = 0; i < two.size(); ++i) {
       value |= std::size_t{static_cast<unsigned char>(two[i])} << (8 * i);
     }
     return value;
-  };
-  const std::size_t flags = number();
-  const std::size_t rows = number();
+  }
+
+ private:
+  std::string_view left_;
+};
+
+// The messages of a file without compression and checksums, so that a mutation gets past them:
+//   flags, rows of the chunks (16 bits each), then messages: length (16 bits), bytes
+// The first message is the header. The last is the index, unless bit 0 of the flags asks for one
+// that fits.
+void trace_messages(std::string_view input) {
+  Bytes bytes(input);
+  const bool own_index = (bytes.number() & 1U) != 0;
+  const std::size_t rows = bytes.number();
   std::vector<std::string> messages;
-  while (!bytes.empty()) messages.emplace_back(take(number()));
+  while (!bytes.empty()) messages.push_back(bytes.take(bytes.number()));
   if (messages.empty()) return;
   std::string file(kTraceMagic);
   put_u32(file, kTraceVersion);
   file += make_frame(kHeaderFrame, messages[0], 1);
   TraceIndex index;
   index.tags = {"code", "chat"};
-  const bool own_index = (flags & 1U) != 0;
   const std::size_t chunks = messages.size() - (own_index || messages.size() == 1 ? 0 : 1);
   for (std::size_t m = 1; m < chunks; ++m) {
     index.chunks.push_back({file.size(), index.rows, static_cast<int>(rows), 0, 0});
@@ -84,10 +97,11 @@ void trace_messages(std::string_view bytes) {
 }
 
 // What an importer accepts, it writes as a trace that can be read, and whose statistics are there.
-void import(std::string_view bytes, const std::string& format) {
+void import(std::string_view bytes, const std::string& format, bool counts = false) {
   const std::string out = scratch_path("out.moetrace");
   ImportOptions options;
   options.format = format;
+  options.counts = counts;
   options.experts = 8;
   options.top_k = 2;
   scratch_file("requests.csv",
@@ -100,6 +114,26 @@ void import(std::string_view bytes, const std::string& format) {
   }
 }
 
+// The frames of a capture log with right markers and checksums: kind, length (16 bits each), bytes.
+void capture_frames(std::string_view input) {
+  Bytes bytes(input);
+  std::string log(MOE_CAPTURE_MAGIC);
+  put_u32(log, MOE_CAPTURE_LOG_VERSION);
+  while (!bytes.empty()) {
+    std::string summed;  // kind, length, payload
+    put_u32(summed, static_cast<std::uint32_t>(bytes.number()));
+    const std::string payload = bytes.take(bytes.number());
+    put_u32(summed, static_cast<std::uint32_t>(payload.size()));
+    put_u32(log, MOE_CAPTURE_FRAME_MARKER);
+    log += summed;
+    summed += payload;
+    put_u32(log, static_cast<std::uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(summed.data()),
+                                                  static_cast<uInt>(summed.size()))));
+    log += payload;
+  }
+  import(log, "capture-log");
+}
+
 }  // namespace
 
 std::vector<Target> trace_targets() {
@@ -108,6 +142,8 @@ std::vector<Target> trace_targets() {
     const std::string name(format.name);
     list.push_back({"import-" + name, [name](std::string_view bytes) { import(bytes, name); }});
   }
+  list.push_back({"capture-frames", capture_frames});
+  list.push_back({"import-to-counts", [](std::string_view bytes) { import(bytes, "", true); }});
   list.push_back({"import-unnamed", [](std::string_view bytes) { import(bytes, ""); }});
   return list;
 }
