@@ -48,7 +48,8 @@ std::string decode_header(const std::string& bytes, TraceHeader& header) {
   }
   header.layer_numbers.clear();
   for (const std::uint32_t n : message.layer_numbers()) {
-    if (n > 1'000'000) return "layer number " + std::to_string(n);
+    if (n > static_cast<std::uint32_t>(kMostLayerNumber))
+      return "layer number " + std::to_string(n);
     header.layer_numbers.push_back(static_cast<int>(n));
   }
   header.top_k = static_cast<int>(std::min<std::uint32_t>(message.top_k(), kMostChoices + 1));

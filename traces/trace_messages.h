@@ -13,6 +13,8 @@
 
 namespace sim {
 
+inline constexpr int kMostLayerNumber = 1'000'000;
+
 std::string encode_header(const TraceHeader& header);
 std::string decode_header(const std::string& bytes, TraceHeader& header);
 

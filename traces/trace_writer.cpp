@@ -47,6 +47,12 @@ void check_header(const TraceHeader& header, const std::string& file) {
     refuse("top-k is 1 to " + std::to_string(kMostChoices) + ", not " +
            std::to_string(header.top_k));
   }
+  for (const int number : header.layer_numbers) {
+    if (number < 0 || number > kMostLayerNumber) {
+      refuse("a layer number is 0 to " + std::to_string(kMostLayerNumber) + ", not " +
+             std::to_string(number));
+    }
+  }
   // Protobuf would write it and then refuse to read it.
   if (!is_utf8(header.model)) refuse("the name of the model is not UTF-8");
   if (!is_utf8(header.provenance)) refuse("the provenance is not UTF-8");
