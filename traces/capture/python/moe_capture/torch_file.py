@@ -9,6 +9,7 @@ before 2.6 (CVE-2025-32434).
 
 import io
 import pickle
+import pickletools
 import zipfile
 
 
@@ -73,7 +74,12 @@ def _load(archive):
     if folder + "byteorder" in entries and read("byteorder") != b"little":
         raise FileRefused("big-endian")
     limit = _MOST_TIMES * sum(info.file_size for info in entries.values())
-    return _Unpickler(io.BytesIO(read("data.pkl")), read, limit).load()
+    content = read("data.pkl")
+    # Python's unpickler makes room for as many remembered values as the greatest number says.
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
+            raise FileRefused(f"it remembers value {argument} in {len(content)} bytes")
+    return _Unpickler(io.BytesIO(content), read, limit).load()
 
 
 class _Storage:
