@@ -118,6 +118,29 @@ TEST(RouterDynamics, CountsAreAllTheChoices) {
   }
 }
 
+// Adam's first step is the learning rate times the sign of the gradient, whatever its size: with a
+// warm-up of 10 steps every entry of the router moves by rate * peak / 10, times hidden / features.
+TEST(RouterDynamics, TheFirstStepIsTheLearningRate) {
+  DynamicsConstants constants;
+  constants.rate = 0.5;
+  RouterTraining training(constants, short_run(DynamicsTerm::kSwitch, 0.01));
+  const std::vector<double> before(training.router(1).begin(), training.router(1).end());
+  training.advance();
+  const double step = 0.5 * 2e-3 / 10 * 96 / RouterTraining::kFeatures;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_NEAR(std::abs(training.router(1)[i] - before[i]), step, 1e-6 * step) << i;
+  }
+}
+
+// Even routing has a Switch term of 1; what the router likes it chooses, so it is above.
+TEST(RouterDynamics, TheSwitchValueIsAtLeastThatOfEvenRouting) {
+  RouterTraining training({}, short_run(DynamicsTerm::kNone, 0));
+  for (int step = 0; step < 10; ++step) {
+    EXPECT_GT(training.switch_value(0), 1);
+    training.advance();
+  }
+}
+
 TEST(RouterDynamics, ACoefficientOfZeroIsNoTerm) {
   const double none = imbalance_of({}, short_run(DynamicsTerm::kNone, 0));
   EXPECT_EQ(imbalance_of({}, short_run(DynamicsTerm::kSwitch, 0)), none);
@@ -187,6 +210,22 @@ TEST(RouterDynamics, ARunThatCannotBeIsRefusedWithAllItsMistakes) {
   EXPECT_EQ(error_text([&] { RouterTraining({}, run); }),
             "top-9 of 8 experts\n0 steps: 1 to 2^20\na coefficient of 0.1 without a balance term; "
             "term=switch or term=bias");
+}
+
+TEST(RouterDynamics, TheOptionSaysWhatIsTrained) {
+  TrainingRun run;
+  read_dynamics_option("term=bias,coefficient=0.001,hidden=64,warmup=3,learning_rate=1e-4", run);
+  EXPECT_EQ(run.term, DynamicsTerm::kBias);
+  EXPECT_EQ(run.coefficient, 0.001);
+  EXPECT_EQ(run.hidden, 64);
+  EXPECT_EQ(run.warmup_steps, 3);
+  EXPECT_EQ(run.learning_rate, 1e-4);
+  EXPECT_EQ(error_text([&] { read_dynamics_option("term=swich,coeficient=0.01", run); }),
+            "--dynamics:1:8: 'swich' is not a possible 'term' of --dynamics; did you mean "
+            "'switch'?\n--dynamics:1:14: unknown key 'coeficient' in --dynamics; did you mean "
+            "'coefficient'?");
+  EXPECT_NE(error_text([&] { read_dynamics_option("term=switch", run); }).find("'coefficient'"),
+            std::string::npos);
 }
 
 }  // namespace

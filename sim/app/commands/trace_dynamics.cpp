@@ -16,6 +16,7 @@ namespace sim {
 namespace {
 
 constexpr const char* kConstants = "traces/synthetic/dynamics/constants.yaml";
+constexpr const char* kSwitchValues = "traces/synthetic/dynamics/switch_values.csv";
 constexpr const char* kSamples = "traces/samples/training";
 
 struct DynamicsArguments {
@@ -35,6 +36,7 @@ void fit(const DynamicsArguments& a) {
     throw Error("none of the runs to fit to is there",
                 "small-k2-none, small-k2-switch0.003 and small-k2-switch0.03 with seeds 1 and 2");
   }
+  add_switch_values(Catalog().root() + "/" + kSwitchValues, runs);
   const DynamicsConstants start = read_dynamics_constants(or_of_catalog(a.constants, kConstants));
   double loss = 0;
   DynamicsConstants fitted =

@@ -13,7 +13,7 @@
 namespace sim {
 
 // What a prediction may be off, decided before the runs that were not fitted were looked at.
-inline constexpr int kAccuracySeeds = 8;          // trainings of the model per family
+inline constexpr int kAccuracySeeds = 4;          // trainings of the model per family
 inline constexpr double kImbalanceTarget = 0.15;  // mean relative error over windows
 inline constexpr double kDroppedTarget = 0.20;    // relative
 inline constexpr double kFewDropped = 0.01;       // a smaller real share: absolute difference below

@@ -15,9 +15,12 @@ constexpr std::array kConstants = {
                      "Zipf exponent of the popularity of 32 clusters"},
     DynamicsConstant{"burst", &C::burst, 1, 400,
                      "tokens of a cluster that come together in a batch"},
-    DynamicsConstant{
-        "common_start", &C::common_start, 0.3, 0.999,
-        "share of a token's squared features that all tokens have in common, at first"},
+    DynamicsConstant{"common_first", &C::common_first, 0.05, 0.999,
+                     "share of a token's squared features common to all tokens, before training"},
+    DynamicsConstant{"rise_steps", &C::rise_steps, 0.5, 100,
+                     "steps at the peak learning rate in which it rises towards common_start"},
+    DynamicsConstant{"common_start", &C::common_start, 0.3, 0.999,
+                     "what it rises to, but for the fall that begins at the same time"},
     DynamicsConstant{"common_end", &C::common_end, 0.01, 0.9, "the same after long training"},
     DynamicsConstant{"common_steps", &C::common_steps, 2, 400,
                      "steps at the peak learning rate in which it falls by a factor e"},
@@ -51,7 +54,7 @@ DynamicsConstants read_dynamics_constants(const std::string& file) {
     constants.*c.value = values.number(c.key, {.least = 1e-9, .most = 1e9});
   }
   values.finish();
-  for (const char* share : {"common_start", "common_end", "token_share"}) {
+  for (const char* share : {"common_first", "common_start", "common_end", "token_share"}) {
     if (values.number_or(share, 0) > 1) values.mistake(share, "a share is at most 1");
   }
   constants.label = map.text("label");

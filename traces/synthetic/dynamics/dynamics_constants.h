@@ -11,6 +11,8 @@ namespace sim {
 struct DynamicsConstants {
   double cluster_skew = 1;
   double burst = 20;
+  double common_first = 0.6;
+  double rise_steps = 5;
   double common_start = 0.9;
   double common_end = 0.3;
   double common_steps = 40;

@@ -10,6 +10,9 @@ namespace {
 
 constexpr double kSoft = 0.1;
 constexpr double kLeastDropped = 0.02;
+// The Switch term's value is compared by what it is above a little less than 1, its least, and
+// counts less: the choices are what is asked for.
+constexpr double kSwitchFloor = 0.95, kSwitchWeight = 0.75, kSwitchLeniency = 3;
 constexpr double kMoved = 0.4;  // chance of a constant to be moved in a trial
 constexpr double kFirstMove = 0.6, kLeastMove = 0.04, kMostMove = 0.8;  // of logarithms or logits
 
@@ -48,6 +51,11 @@ double dynamics_loss(const DynamicsConstants& constants, std::span<const Recorde
     for (std::size_t w = 0; w < expected.imbalance.size(); ++w) {
       sum += soft(std::log(expected.imbalance[w] / recorded.curve.imbalance[w]));
       weights += 1;
+    }
+    for (std::size_t w = 0; w < recorded.curve.switch_value.size(); ++w) {
+      const double above = expected.switch_value[w] - kSwitchFloor;
+      const double real = recorded.curve.switch_value[w] - kSwitchFloor;
+      sum += kSwitchWeight * soft(std::log(above / real) / kSwitchLeniency);
     }
     for (std::size_t f = 0; f < expected.dropped.size(); ++f) {
       const double real = recorded.curve.dropped[f];

@@ -14,8 +14,9 @@ bool fitting_run(const RecordedRun& run);
 
 // How far expected curves are from recorded ones: the mean of loss(e), e = log(expected / recorded)
 // per window, and per capacity factor, with twice the weight, e = difference of dropped shares over
-// the recorded share (at least 0.02). loss(e) = sqrt(1 + (e / 0.1)^2) - 1: squares below 10 %,
-// magnitudes above.
+// the recorded share (at least 0.02); where the Switch term's value is known, it is added with a
+// smaller weight: it says how sure the router is, which choices alone do not. loss(e) = sqrt(1 + (e
+// / 0.1)^2) - 1: squares below 10 %, magnitudes above.
 double dynamics_loss(const DynamicsConstants& constants, std::span<const RecordedRun> runs,
                      int seeds);
 

@@ -8,6 +8,7 @@
 #include <regex>
 
 #include "sim/core/error.h"
+#include "sim/input/text_file.h"
 #include "traces/statistics.h"
 
 namespace sim {
@@ -86,6 +87,32 @@ std::vector<RecordedRun> read_recorded_runs(const std::string& folder) {
     runs.push_back(read_recorded_run(folder + "/" + name + kSuffix, name));
   }
   return runs;
+}
+
+void add_switch_values(const std::string& csv, std::span<RecordedRun> runs) {
+  CsvFile file(csv);
+  const std::size_t name = file.column("run");
+  const std::size_t window = file.column("window");
+  const std::size_t value = file.column("switch_value");
+  while (file.next()) {
+    const auto run = std::find_if(runs.begin(), runs.end(), [&](const RecordedRun& recorded) {
+      return recorded.name == file.text(name);
+    });
+    if (run == runs.end()) continue;
+    std::vector<double>& values = run->curve.switch_value;
+    if (file.count(window, 1 << 20) != static_cast<std::int64_t>(values.size()) ||
+        values.size() == run->curve.imbalance.size()) {
+      file.fail(window, fmt::format("window {} of {} comes next", values.size(), run->name));
+    }
+    values.push_back(file.number(value, 0, 1e6));
+  }
+  for (const RecordedRun& run : runs) {
+    const std::size_t found = run.curve.switch_value.size();
+    if (found > 0 && found < run.curve.imbalance.size()) {
+      throw Error(fmt::format("{} has {} of {} windows of {}", csv, found,
+                              run.curve.imbalance.size(), run.name));
+    }
+  }
 }
 
 }  // namespace sim

@@ -2,6 +2,7 @@
 // compared with.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,5 +26,10 @@ TrainingRun training_run_of(const std::string& name);
 // Every NAME.counts.moetrace of a folder, in the order of the names. Throws Error: there is none,
 // or one without steps.
 std::vector<RecordedRun> read_recorded_runs(const std::string& folder);
+
+// The Switch term's values of some runs, which counts do not show: run,window,switch_value (a CSV;
+// windows of 20 steps). Runs that it does not name stay without; names of no run are passed over.
+// Throws Error: a window that a run does not have, or one that is missing.
+void add_switch_values(const std::string& csv, std::span<RecordedRun> runs);
 
 }  // namespace sim

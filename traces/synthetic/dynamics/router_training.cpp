@@ -72,6 +72,16 @@ std::span<const double> RouterTraining::counts(int layer) const {
   return layers_[static_cast<std::size_t>(layer)].counts;
 }
 
+double RouterTraining::switch_value(int layer) const {
+  const Layer& l = layers_[static_cast<std::size_t>(layer)];
+  const std::size_t experts = static_cast<std::size_t>(run_.experts);
+  std::vector<double> mean(experts, 0);
+  for (std::size_t i = 0; i < l.probabilities.size(); ++i) {
+    mean[i % experts] += shares_[i / experts] * l.probabilities[i];
+  }
+  return share_product(l.loads, mean);
+}
+
 std::span<const double> RouterTraining::router(int layer) const {
   return layers_[static_cast<std::size_t>(layer)].router;
 }
@@ -95,8 +105,10 @@ void RouterTraining::advance() {
 
 void RouterTraining::route() {
   const DynamicsConstants& k = constants_;
-  const double common =
-      k.common_end + (k.common_start - k.common_end) * std::exp(-trained_ / k.common_steps);
+  const double common = std::clamp(
+      k.common_end + (k.common_start - k.common_end) * std::exp(-trained_ / k.common_steps) -
+          (k.common_start - k.common_first) * std::exp(-trained_ / k.rise_steps),
+      0.0, 1.0);
   common_length_ = std::sqrt(common);
   cluster_length_ = std::sqrt((1 - common) * (1 - k.token_share));
   token_length_ = std::sqrt((1 - common) * k.token_share);

@@ -39,6 +39,8 @@ class RouterTraining {
   std::span<const double> chosen(int layer, int cluster) const;
   // Choices per expert, sum tokens * top-k: expected plus the noise of drawing tokens. Not whole.
   std::span<const double> counts(int layer) const;
+  // The Switch term's value, experts * sum_e f_e P_e: 1 when probabilities or loads are even.
+  double switch_value(int layer) const;
   // experts * kFeatures.
   std::span<const double> router(int layer) const;
 

@@ -21,6 +21,11 @@ void CurveRecorder::add(std::span<const double> counts) {
   }
 }
 
+void CurveRecorder::add_switch_value(double value) {
+  switch_sum_ += value;
+  ++switch_values_;
+}
+
 void CurveRecorder::end_step() {
   if (layers_ > 0) window_ += step_ / layers_;
   step_ = 0;
@@ -28,11 +33,15 @@ void CurveRecorder::end_step() {
   if (++steps_ % kWindowSteps != 0) return;
   imbalance_.push_back(window_ / kWindowSteps);
   window_ = 0;
+  if (switch_values_ > 0) switch_value_.push_back(switch_sum_ / switch_values_);
+  switch_sum_ = 0;
+  switch_values_ = 0;
 }
 
 TrainingCurve CurveRecorder::curve() const {
   TrainingCurve curve;
   curve.imbalance = imbalance_;
+  curve.switch_value = switch_value_;
   for (std::size_t f = 0; f < dropped_.size(); ++f) {
     curve.dropped[f] = choices_ > 0 ? dropped_[f] / choices_ : 0;
   }
@@ -46,13 +55,18 @@ TrainingCurve expected_curve(const DynamicsConstants& constants, TrainingRun run
     CurveRecorder recorder;
     for (int step = 0; step < run.steps; ++step) {
       if (step > 0) training.advance();
-      for (int layer = 0; layer < run.layers; ++layer) recorder.add(training.counts(layer));
+      for (int layer = 0; layer < run.layers; ++layer) {
+        recorder.add(training.counts(layer));
+        recorder.add_switch_value(training.switch_value(layer));
+      }
       recorder.end_step();
     }
     const TrainingCurve curve = recorder.curve();
     mean.imbalance.resize(curve.imbalance.size());
+    mean.switch_value.resize(curve.switch_value.size());
     for (std::size_t w = 0; w < curve.imbalance.size(); ++w) {
       mean.imbalance[w] += curve.imbalance[w] / seeds;
+      mean.switch_value[w] += curve.switch_value[w] / seeds;
     }
     for (std::size_t f = 0; f < curve.dropped.size(); ++f) {
       mean.dropped[f] += curve.dropped[f] / seeds;

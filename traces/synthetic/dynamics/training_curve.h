@@ -17,6 +17,8 @@ struct TrainingCurve {
   // max / mean of the choices per expert, mean over layers and over the steps of a window of 20; a
   // last window of fewer steps is left out.
   std::vector<double> imbalance;
+  // The Switch term's value, mean as above; empty where it is not known.
+  std::vector<double> switch_value;
   // Share of all choices above ceil(factor * choices / experts) of their expert, over all steps and
   // layers; one per factor.
   std::array<double, kCapacityFactors.size()> dropped = {};
@@ -26,6 +28,7 @@ struct TrainingCurve {
 class CurveRecorder {
  public:
   void add(std::span<const double> counts);  // one layer of the current step
+  void add_switch_value(double value);       // of one layer of the current step
   void end_step();
   TrainingCurve curve() const;
 
@@ -34,6 +37,9 @@ class CurveRecorder {
   int layers_ = 0;
   double step_ = 0;  // sum over layers of max / mean in this step
   double window_ = 0;
+  double switch_sum_ = 0;  // over layers and the steps of this window
+  int switch_values_ = 0;
+  std::vector<double> switch_value_;
   double choices_ = 0;
   std::array<double, kCapacityFactors.size()> dropped_ = {};
   std::vector<double> imbalance_;

@@ -58,6 +58,30 @@ void check_training_run(const TrainingRun& run) {
   mistakes.throw_if_any();
 }
 
+void read_dynamics_option(const std::string& text, TrainingRun& run) {
+  // The option is a YAML mapping without its braces: its reader gives the checks and suggestions.
+  std::string mapping = "{";
+  for (const char c : text) mapping += c == '=' ? ": " : std::string(1, c);
+  const auto document = YamlDocument::parse(mapping + "}", "--dynamics");
+  Mistakes mistakes;
+  YamlMap map(document->root(), "--dynamics", mistakes);
+  const std::vector<std::string> terms = {"none", "switch", "bias"};
+  const std::string term = map.choice_or("term", "none", terms);
+  run.term = term == "switch" ? DynamicsTerm::kSwitch
+             : term == "bias" ? DynamicsTerm::kBias
+                              : DynamicsTerm::kNone;
+  if (run.term == DynamicsTerm::kNone) {
+    run.coefficient = map.number_or("coefficient", 0);
+  } else {
+    run.coefficient = map.number("coefficient", {.least = 0, .most = 1e6});
+  }
+  run.hidden = static_cast<int>(map.count_or("hidden", run.hidden, {.least = 1, .most = 1 << 20}));
+  run.warmup_steps = static_cast<int>(map.count_or("warmup", run.warmup_steps));
+  run.learning_rate = map.number_or("learning_rate", run.learning_rate, {.least = 1e-9, .most = 1});
+  map.finish();
+  mistakes.throw_if_any();
+}
+
 double learning_rate_share(const TrainingRun& run, int step) {
   if (step < run.warmup_steps) return static_cast<double>(step + 1) / run.warmup_steps;
   const double done =

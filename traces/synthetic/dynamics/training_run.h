@@ -39,6 +39,11 @@ void check_training_run(const TrainingRun& run);
 // cosine down to last_share.
 double learning_rate_share(const TrainingRun& run, int step);
 
+// Adds "term=switch,coefficient=0.01,hidden=96,warmup=20,learning_rate=2e-3" to a run; what is
+// left out is as in the trainings that the constants are fitted to. Throws Error, every mistake at
+// once.
+void read_dynamics_option(const std::string& text, TrainingRun& run);
+
 // "term switch, coefficient 0.01, 16 experts, top-2, ...": for provenance.
 std::string describe(const TrainingRun& run);
 
