@@ -186,6 +186,29 @@ TEST_F(NamedWorkloads, WhatCannotBeIsRefusedAtItsPlace) {
       "them\n");
 }
 
+// Written as a trace and replayed, a workload is the same rows for the same experts.
+TEST_F(NamedWorkloads, ATraceOfAWorkloadReplaysAsIt) {
+  const std::vector<std::string> shape = {
+      "trace",   "synth", "--layers",          "2", "--experts", "16", "--top-k", "2",
+      "--ranks", "8",     "--tokens-per-rank", "8", "--seed",    "7",  "-o",      "t.moetrace"};
+  const auto synth = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), shape.begin(), shape.end());
+    return simulate(folder_, more);
+  };
+  ASSERT_EQ(
+      synth({"--steps", "70", "--workload", "rotating-hotspot", "--set", "period=2"}).exit_code, 0);
+  const std::string rows = "SELECT step, layer, expert, rows FROM experts ORDER BY 1, 2, 3";
+  const Database replayed = database("{trace: t.moetrace}", "replayed.db");
+  const Database drawn = database("{workload: rotating-hotspot, period: 2}", "drawn.db");
+  EXPECT_EQ(replayed.rows(rows), drawn.rows(rows));
+  EXPECT_EQ(synth({"--steps", "4", "--workload", "hot-rank", "--set", "period=3"}).err,
+            "--set period: unknown key 'period' in --workload; possible: intensity, rank, "
+            "token_budget, workload\n");
+  EXPECT_EQ(synth({"--steps", "4", "--set", "period=3"}).err,
+            "--set is a key of --gate or of --workload\n");
+  EXPECT_EQ(synth({"--workload", "hot-rank"}).err, "trace synth needs --steps or --requests\n");
+}
+
 // sim/scenarios/workloads.md: the page is this test's answer. MOE_ACCEPT_GOLDEN=1 writes it anew.
 TEST_F(NamedWorkloads, ThePageShowsWhatEachChanges) {
   struct Price {

@@ -18,6 +18,7 @@
 #include "topologies/generators.h"
 #include "traces/gating/balance_terms.h"
 #include "traces/gating/gating.h"
+#include "traces/gating/overflow.h"
 #include "traces/import/import.h"
 #include "traces/replay.h"
 #include "traces/synthetic/workloads.h"
@@ -50,6 +51,8 @@ std::vector<Row> policies() {
   add_table(rows, "routing.rule", replay_rules());
   add_table(rows, "routing.adapt", adapt_rules());
   add_table(rows, "routing.workload", kNamedWorkloads);
+  add_table(rows, "routing.capacity.priority", overflow_priorities());
+  add_table(rows, "routing.capacity.per", capacity_scopes());
   add_table(rows, "cluster generator", cluster_generators());
   add_table(rows, "trace import --format", import_formats());
   for (const GatingFunction& gate : gating_functions()) {
