@@ -10,9 +10,9 @@ namespace sim {
 // One routed block of one step over all source ranks.
 //
 // Per-token form: tokens of rank r are [rank_begin[r], rank_begin[r+1]); choices of token t are
-// choices[choice_begin[t] .. choice_begin[t+1]). Count form (per_token == false): only `counts` is
-// filled. counts[r * experts + e] = choices of rank r's tokens that fall on expert e; filled in
-// both forms.
+// choices[choice_begin[t] .. choice_begin[t+1]). Count form (per_token == false): `counts` and,
+// where known, rank_begin. counts[r * experts + e] = choices of rank r's tokens that fall on expert
+// e; filled in both forms.
 struct LayerRouting {
   int ranks = 0;
   int experts = 0;
