@@ -177,6 +177,34 @@ TEST(BalancedGates, GiveTheLoadsTheyPromise) {
   EXPECT_LT(most(run("sinkhorn", {"k=1"})), most(run("top-k", {"k=1"})));
 }
 
+// One expert, one token, no token, fewer tokens than experts: only what cannot be is refused.
+TEST(EveryGate, WorksAtTheEdges) {
+  for (const GatingFunction& function : gating_functions()) {
+    for (const auto& [experts, tokens] :
+         std::vector<std::pair<int, std::int64_t>>{{1, 1}, {1, 5}, {8, 0}, {8, 1}, {16, 4}}) {
+      if (experts == 1 && function.name == "gshard-top-2") continue;  // needs a second expert
+      SCOPED_TRACE(std::string(function.name) + " " + std::to_string(experts));
+      GateShape shape;
+      shape.experts = experts;
+      shape.ranks = 4;
+      std::vector<std::string> set;
+      if (function.name == "target-shares") {
+        std::string shares = "shares=[1";
+        for (int e = 1; e < experts; ++e) shares += ", 1";
+        set = {shares + "]"};
+      }
+      const Gate gate = make_gate(function.name, set, shape);
+      GateCase c = random_case(gate, experts, tokens, 1);
+      c.domains.clear();
+      const GateChoices out = route(gate, c.input());
+      if (gate.slots == 0) {
+        EXPECT_EQ(out.rows(), tokens * gate.rounds);
+      }
+      for (const int e : out.choices) EXPECT_LT(e, experts);
+    }
+  }
+}
+
 // Experts run per token, hence flops: classic = hierarchical with all on > top-k > top-1 (the
 // survey's table of architectures).
 TEST(EveryGate, DenseGatesCostMoreThanSparseOnes) {
