@@ -8,6 +8,7 @@
 #include "sim/app/commands/trace.h"
 #include "sim/app/commands/trace_synth_dynamics.h"
 #include "sim/app/commands/trace_synth_gate.h"
+#include "sim/app/commands/trace_synth_like.h"
 #include "sim/app/commands/trace_workload.h"
 #include "sim/core/error.h"
 #include "traces/gating/synth_gate.h"
@@ -18,7 +19,8 @@ namespace sim {
 namespace {
 
 struct SynthArguments {
-  std::string out;
+  std::string out, like;
+  bool report = false;
   std::string model = "synthetic";
   double zipf = 0;
   int layers = 24, experts = 32, top_k = 4, steps = 0, ranks = 8;
@@ -91,7 +93,7 @@ void attach_trace_synth(CLI::App& parent) {
   CLI::App* command = parent.add_subcommand(
       "synth", "write a synthetic trace: steps and ranks, or requests and positions");
   auto a = std::make_shared<SynthArguments>();
-  command->add_option("-o,--out", a->out, "the .moetrace to write")->required();
+  auto* out = command->add_option("-o,--out", a->out, "the .moetrace to write");
   command->add_option("--model", a->model, "name in the header")->capture_default_str();
   auto* zipf =
       command->add_option("--zipf", a->zipf, "exponent of the experts' popularity; 0: uniform")
@@ -155,7 +157,22 @@ void attach_trace_synth(CLI::App& parent) {
   auto* workload = add_workload_options(*command, a->workload);
   for (CLI::Option* other : {zipf, gate, dynamics, requests, positions, repeat})
     workload->excludes(other);
-  command->callback([a, steps, requests, gate, dynamics, workload] {
+  auto* like = command->add_option("--like", a->like, "behave like this trace (a .moetrace)");
+  auto* report = command->add_flag("--report", a->report,
+                                   "with --like: fit one half, set it beside the other (Markdown)");
+  for (const char* name :
+       {"--model", "--zipf", "--layers", "--experts", "--top-k", "--ranks", "--tokens-per-rank",
+        "--positions", "--repeat", "--gate", "--set", "--dynamics", "--workload"})
+    like->excludes(command->get_option(name));
+  report->needs(like)->excludes(out)->excludes(steps)->excludes(requests);
+  command->callback([a, out, steps, requests, gate, dynamics, workload, like] {
+    if (!a->report && out->count() == 0) throw Error("trace synth needs -o FILE to write to");
+    if (like->count() > 0) {
+      const bool has_steps = steps->count() > 0;
+      synth_like(
+          {a->like, a->out, has_steps, has_steps ? a->steps : a->requests, a->seed, a->report});
+      return;
+    }
     a->workload.set = a->gate.set;
     if (!a->gate.set.empty() && gate->count() + workload->count() == 0)
       throw Error("--set is a key of --gate or of --workload");

@@ -20,9 +20,14 @@ constexpr std::int64_t kMostTokens = std::int64_t{1} << 32;
 constexpr std::int64_t kSteeringInterval = 64;  // tokens between two looks at the counts
 constexpr double kSteeringShare = 1.0 / 16;     // of the trace: how long a lack takes to fill
 constexpr double kLeastHorizon = 256;           // tokens
+constexpr double kLeastShare = 1e-3;            // of tokens, where a share is divided by
 constexpr double kMostSteering = 1;             // of a log weight
-constexpr int kPilots = 6;
+constexpr int kPilots = 14;
 constexpr double kPilotGain = 1;  // of the first correction, falling
+constexpr double kPilotFall = 0.2;
+constexpr double kKeepGain = 5;  // a lack of 10 % asks for half as much more memory
+constexpr float kFirstKeep = 0.1F;
+constexpr float kMostKeep = 4;
 constexpr std::int64_t kPilotTokens = 40000;
 
 // One layer of the law, ready to draw from: tables are weights, not their logarithms.
@@ -38,16 +43,27 @@ class LayerDraw {
         bias_(width_),
         weight_(width_),
         expected_(experts),
-        count_(experts) {
+        count_(experts),
+        inverse_share_(width_),
+        keep_(layer.keep),
+        keeps_(layer.keep[0] > 0 || layer.keep[1] > 0),
+        past_(experts, top_k) {
     steer(0, 0);
   }
 
-  void start_sequence(const double* share) { share_ = share; }
+  void start_sequence(const double* share) {
+    share_ = share;
+    for (std::size_t e = 0; e < experts_; ++e)
+      inverse_share_[e] = static_cast<float>(1 / std::max(share[e], kLeastShare));
+    past_.start_sequence();
+  }
 
   // `rates`: of the token's class.
   void draw(RandomStream& random, const float* rates, const std::uint16_t* before,
             std::uint16_t* out) {
-    for (std::size_t e = 0; e < experts_; ++e) weight_[e] = rates[e] * bias_[e];
+    std::copy_n(rates, experts_, weight_.begin());
+    if (keeps_) past_.multiply(keep_, inverse_share_.data(), weight_.data());
+    multiply(bias_.data());
     if (before != nullptr && !across_.empty())
       for (std::size_t b = 0; b < top_k_; ++b) multiply(across_.data() + before[b] * width_);
     for (std::size_t j = 0; j < top_k_; ++j) {
@@ -57,6 +73,8 @@ class LayerDraw {
       weight_[out[j]] = 0;
       for (std::size_t i = 0; i < j; ++i) weight_[out[i]] = 0;
     }
+    if (measures_) past_.agree(out, agreement_);
+    if (measures_ || keeps_) past_.add(out);
     for (std::size_t j = 0; j < top_k_; ++j) count_[out[j]] += 1;
   }
 
@@ -76,7 +94,7 @@ class LayerDraw {
   }
 
   // Moves the biases by how far the drawn shares are from the expected ones, in log odds.
-  void correct(double tokens, double gain, std::vector<float>& bias) {
+  void correct(double tokens, double gain, std::vector<float>& bias) const {
     for (std::size_t e = 0; e < experts_; ++e) {
       const auto odds = [&](double count) {
         const double share = std::clamp((count + 0.5) / (tokens + 1), 1e-7, 1 - 1e-7);
@@ -86,6 +104,8 @@ class LayerDraw {
           static_cast<float>(gain * std::clamp(odds(expected_[e]) - odds(count_[e]), -2.0, 2.0));
     }
   }
+  void measure() { measures_ = true; }
+  const Agreement& agreement() const { return agreement_; }
   void expect(std::int64_t tokens) {
     for (std::size_t e = 0; e < experts_; ++e)
       expected_[e] += static_cast<double>(tokens) * share_[e];
@@ -129,6 +149,12 @@ class LayerDraw {
   std::vector<float> bias_, weight_;
   std::vector<double> expected_, count_;
   const double* share_ = nullptr;
+  std::vector<float> inverse_share_;
+  std::array<float, 2> keep_;
+  bool keeps_;
+  bool measures_ = false;
+  Agreement agreement_{};
+  PastChoices past_;
 };
 
 class Generator {
@@ -291,7 +317,8 @@ std::int64_t write_like(const LikeModel& model, const std::string& fitted_to, st
   return written;
 }
 
-void calibrate_popularity(LikeModel& model, std::uint64_t seed) {
+void calibrate(LikeModel& model, const std::vector<Agreement>& agreement, std::uint64_t seed) {
+  for (LikeLayer& layer : model.layers) layer.keep = {kFirstKeep, kFirstKeep};
   const std::vector<double> places = places_of(model.layout, model.header.has_steps);
   std::int64_t all = 0;
   for (const TokenSequence& sequence : model.layout) all += sequence.tokens;
@@ -299,14 +326,25 @@ void calibrate_popularity(LikeModel& model, std::uint64_t seed) {
   const auto every = static_cast<std::size_t>(std::max<std::int64_t>(1, all / kPilotTokens));
   for (int pilot = 0; pilot < kPilots; ++pilot) {
     Generator generator(model, seed + static_cast<std::uint64_t>(pilot));
+    for (LayerDraw& draw : generator.draws()) draw.measure();
     double tokens = 0;
     for (std::size_t i = 0; i < model.layout.size(); i += every) {
       generator.sequence(model.layout[i].tokens, places[i], model.layout[i].tag, model.topics[i],
                          0);
       tokens += static_cast<double>(model.layout[i].tokens);
     }
-    for (std::size_t l = 0; l < model.layers.size(); ++l)
-      generator.draws()[l].correct(tokens, kPilotGain / (1 + pilot), model.layers[l].bias);
+    for (std::size_t l = 0; l < model.layers.size(); ++l) {
+      const LayerDraw& draw = generator.draws()[l];
+      draw.correct(tokens, kPilotGain / (1 + kPilotFall * pilot), model.layers[l].bias);
+      for (std::size_t s = 0; s < agreement[l].size(); ++s) {
+        const double drawn = std::max(draw.agreement()[s] / tokens, 1e-9);
+        const double lack = std::log(std::max(agreement[l][s], 1e-9) / drawn);
+        float& keep = model.layers[l].keep[s];
+        keep *= static_cast<float>(
+            std::exp(std::clamp(kKeepGain / (1 + kPilotFall * pilot) * lack, -1.0, 1.0)));
+        keep = std::min(keep, kMostKeep);
+      }
+    }
   }
 }
 

@@ -1,10 +1,12 @@
 // Draws tokens from a fitted law.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "traces/synthetic/like/like_model.h"
 
@@ -29,9 +31,10 @@ TokenSequences generate_like(const LikeModel& model, std::int64_t amount, std::u
 std::int64_t write_like(const LikeModel& model, const std::string& fitted_to, std::int64_t amount,
                         std::uint64_t seed, const std::string& path);
 
-// Sets the biases so that freely drawn tokens have the model's popularity: a layer's choices depend
-// on drawn ones of the layer before, which likelihood, one layer at a time, does not see.
-// Stochastic approximation over pilot traces.
-void calibrate_popularity(LikeModel& model, std::uint64_t seed);
+// Sets `bias` and `keep` so that freely drawn tokens have the model's popularity and agree with
+// their past, per layer, as `agreement` says (like_fit.h): choices feed back, which likelihood, one
+// choice ahead, does not see. Stochastic approximation over pilot traces.
+void calibrate(LikeModel& model, const std::vector<std::array<double, 2>>& agreement,
+               std::uint64_t seed);
 
 }  // namespace sim

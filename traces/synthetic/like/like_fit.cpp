@@ -164,7 +164,7 @@ LikeModel fit_like(const TokenSequences& trace, const LikeOptions& options) {
   }
   model.log_likelihood /= static_cast<double>(model.fitted_choices);
   model.popularity_log_likelihood = popularity_log_likelihood(trace, model.popularity.whole);
-  calibrate_popularity(model, options.seed);
+  calibrate(model, agreements(trace), options.seed);
   return model;
 }
 
@@ -175,7 +175,7 @@ std::size_t LikeModel::parameters() const {
   for (const std::vector<double>& factors : popularity.tags) sum += factors.size();
   for (const ClassTopic& topic : topics) sum += topic.size();
   for (const LikeLayer& layer : layers)
-    sum += layer.bias.size() + layer.across.parameters() + layer.together.parameters();
+    sum += layer.bias.size() + layer.across.parameters() + layer.together.parameters() + 2;
   return sum;
 }
 

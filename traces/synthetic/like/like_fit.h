@@ -1,9 +1,12 @@
 // Inside the fit: popularity, then each layer by itself.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <span>
 #include <vector>
 
+#include "traces/synthetic/like/blocks.h"
 #include "traces/synthetic/like/like_model.h"
 
 namespace sim {
@@ -19,6 +22,30 @@ std::vector<double> shares_at(const LikePopularity& popularity, const std::vecto
                               int top_k, double place, std::uint32_t tag);
 // -ln(1 - share), scaled to sum 1 in each layer.
 std::vector<float> rates_of(std::span<const double> shares, const std::vector<int>& experts_of);
+
+// How much a layer's choices agree with what their sequence chose before, mean over tokens: the
+// share of the token before's choices chosen again, and the sum over choices of
+// count / (k (n + 16)).
+using Agreement = std::array<double, 2>;
+class PastChoices {
+ public:
+  PastChoices(std::size_t experts, std::size_t top_k)
+      : counts_(padded(experts), 0), previous_(top_k, 0), top_k_(top_k) {}
+  void start_sequence();
+  // Multiplies each weight by 1 + keep[0] if the token before chose the expert + keep[1] count /
+  // (n + 16) * inverse_share. REQUIRES: inverse_share is padded.
+  void multiply(const std::array<float, 2>& keep, const float* inverse_share, float* weight) const;
+  void agree(const std::uint16_t* choices, Agreement& sums) const;
+  void add(const std::uint16_t* choices);
+
+ private:
+  double urn() const;
+  std::vector<float> counts_;
+  std::vector<std::uint16_t> previous_;
+  std::size_t top_k_;
+  std::int64_t tokens_ = 0;
+};
+std::vector<Agreement> agreements(const TokenSequences& trace);
 
 struct LayerFit {
   LikeLayer layer;

@@ -5,6 +5,9 @@
 // proportion to
 //
 //   weight(e) = rate(class, e)                                    the class's popularity
+//             * ( 1 + keep[0] if the token before chose e           memory
+//                   + keep[1] count(e) / ((n + 16) share(e)) )      of the sequence, n tokens so
+//                   far
 //             * exp( bias(e) )                                    the layer's exact popularity
 //             * product over b in its choices of the layer before of exp( across(b, e) )
 //             * product over c drawn before e in this layer of exp( together(c, e) )
@@ -15,11 +18,13 @@
 // pair counts of the data as its expectation (the exponential family's moment property). Rates are
 // -ln(1 - share of tokens), the arrival rates of a race that has the shares as its chances.
 //
-// A memory of experts instead of classes was tried and is not here: multiplied with the tables it
-// feeds on itself, and requests freeze on a few experts. Choices of a token are a set: their order
-// is not modelled.
+// Memory lies in the classes first. Experts' own memory (`keep`) is not fitted by likelihood: one
+// step ahead it looks strong, and drawn freely it feeds on itself until requests freeze on a few
+// experts. It is set so that freely drawn tokens agree with their past as much as the trace's do.
+// Choices of a token are a set: their order is not modelled.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -29,6 +34,8 @@
 #include "traces/synthetic/like/sequences.h"
 
 namespace sim {
+
+inline constexpr double kUrnTokens = 16;  // of prior weight in the count of a sequence
 
 // A matrix of log weights, of low rank where the data cannot carry a full one:
 // at(r, c) = sum over i of left[r][i] right[c][i], or left[r][c] when it is full.
@@ -47,8 +54,9 @@ struct PairTable {
 
 struct LikeLayer {
   std::vector<float> bias;  // per expert
-  PairTable across;         // layer before x this layer; no rows in the first layer
-  PairTable together;       // this layer x this layer
+  std::array<float, 2> keep{};
+  PairTable across;    // layer before x this layer; no rows in the first layer
+  PairTable together;  // this layer x this layer
   bool operator==(const LikeLayer&) const = default;
 };
 
