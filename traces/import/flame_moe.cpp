@@ -17,11 +17,7 @@ namespace sim {
 namespace {
 
 constexpr std::size_t kMostChoicesHeld = std::size_t{1} << 27;  // 768 MiB of ids and scores
-// Megatron flattens [position, sequence of the micro-batch]: tokens 8 apart choose the same experts
-// twice as often as tokens 1 apart (0.21 against 0.10 of the choices), so 8 sequences are
-// interleaved. Agreement across token 1024 is lower (0.14), so no sequence is taken to go on there.
-constexpr std::int64_t kInterleaved = 8;
-constexpr std::int64_t kBlockTokens = 1024;
+constexpr std::int64_t kSequence = 64;
 
 struct Layer {
   int number = 0;
@@ -98,9 +94,9 @@ ImportReport import_flame_moe(const ImportJob& job) {
   ImportReport report;
   report.model = model_name(named, "");
   report.notes.push_back(fmt::format(
-      "assumed: {0} sequences interleaved token by token (tokens {0} apart agree most), new ones "
-      "every {1} tokens; the file does not say",
-      kInterleaved, kBlockTokens));
+      "assumed: request = token / {0}, position = token mod {0} (sequences of {0} tokens, as the "
+      "trace's authors state; the file does not say)",
+      kSequence));
   TraceHeader header;
   header.model = report.model;
   header.provenance = "imported from DynaNDE FLAME-MoE routing; " + report.notes[0];
@@ -123,8 +119,8 @@ ImportReport import_flame_moe(const ImportJob& job) {
       }
     }
     TokenRow row;
-    row.request = token / kBlockTokens * kInterleaved + token % kInterleaved;
-    row.position = token % kBlockTokens / kInterleaved;
+    row.request = token / kSequence;
+    row.position = token % kSequence;
     row.choices = choices;
     row.gate_weights = weights;
     writer.append(row);

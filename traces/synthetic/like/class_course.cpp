@@ -12,6 +12,8 @@ constexpr int kRounds = 25;
 constexpr int kScalingRounds = 40;
 constexpr double kFollowPrior = 1;
 constexpr double kLeastShare = 1e-6;
+constexpr double kStartPrior = 4;     // sequences
+constexpr double kLeastStart = 0.02;  // no class is ruled out by its place
 constexpr std::size_t kBacks = kBackTokens.size();
 
 double stay(std::size_t back) { return 1 - 1 / kBackTokens[back]; }  // chance to look further back
@@ -21,6 +23,9 @@ double stay(std::size_t back) { return 1 - 1 / kBackTokens[back]; }  // chance t
 std::size_t ClassCourse::parameters() const {
   std::size_t sum = kSources - 1 + popularity.size();
   for (const auto& row : next) sum += row.size();
+  for (const auto& place : starts)
+    sum += static_cast<std::size_t>(
+        std::count_if(place.begin(), place.end(), [](double f) { return f > kLeastStart; }));
   return sum;
 }
 
@@ -72,6 +77,25 @@ ClassCourse fit_course(const TokenSequences& trace,
     }
   }
   for (const auto& row : followed) course.next.emplace_back(row.begin(), row.end());
+
+  if (!trace.header.has_steps) {
+    for (std::size_t t = 0; t < kStartTokens; ++t) {
+      std::vector<double> factor(classes, 0);
+      double seen = 0;
+      for (const TokenSequence& sequence : trace.sequences) {
+        if (static_cast<std::size_t>(sequence.tokens) <= t) continue;
+        factor[class_of_token[sequence.first_token + t]] += 1;
+        seen += 1;
+      }
+      for (std::size_t c = 0; c < classes; ++c) {
+        // Few requests reach a place: as if kStartPrior more had been like the whole trace.
+        const double popular = std::max(course.popularity[c], kLeastShare);
+        factor[c] = std::max((factor[c] + kStartPrior * popular) / ((seen + kStartPrior) * popular),
+                             kLeastStart);
+      }
+      course.starts.push_back(std::move(factor));
+    }
+  }
 
   // What each source says of each token's class, once; then the weights.
   std::vector<std::array<float, kSources>> chances;
@@ -135,7 +159,17 @@ void CourseDraw::start_sequence(const ClassTopic& topic) {
     for (std::size_t j = 1; j < n; ++j) chain_[i * n + j] += chain_[i * n + j - 1];
 }
 
-std::size_t CourseDraw::draw_row(const double* cumulative, RandomStream& random) const {
+std::size_t CourseDraw::draw_row(const double* cumulative, RandomStream& random) {
+  if (past_.size() < course_.starts.size()) {
+    const std::vector<double>& factor = course_.starts[past_.size()];
+    row_.clear();
+    double sum = 0;
+    for (std::size_t i = 0; i < topic_.size(); ++i) {
+      const double chance = cumulative[i] - (i == 0 ? 0 : cumulative[i - 1]);
+      row_.push_back(sum += chance * factor[topic_[i].first]);
+    }
+    cumulative = row_.data();
+  }
   const double* end = cumulative + topic_.size();
   const double* at = std::upper_bound(cumulative, end, random.uniform() * end[-1]);
   return static_cast<std::size_t>(std::min(at, end - 1) - cumulative);

@@ -35,7 +35,10 @@ using ClassTopic = std::vector<std::pair<std::uint16_t, double>>;
 //             whole trace's (least relative entropy) among those whose stationary law is the topic
 //   kBack...  the class of an earlier token of the sequence, so far back that the distance is
 //             geometric with a mean of 1, 4, 16, 64 tokens
-// Each source keeps the topic, so sequences stay what they are however strong the memory.
+// Each source keeps the topic, so sequences stay what they are however strong the memory. Requests
+// begin alike (a prompt's or an answer's format): among the first kStartTokens tokens the chances
+// of kNext and kOwn are multiplied by what the place makes of each class's popularity.
+inline constexpr std::size_t kStartTokens = 32;
 inline constexpr std::size_t kOwn = 0, kNext = 1, kBack1 = 2, kSources = 6;
 inline constexpr std::array<double, 4> kBackTokens = {1, 4, 16, 64};
 
@@ -44,6 +47,9 @@ struct ClassCourse {
   std::vector<double> popularity;         // of the classes, in the whole trace
   // next[c]: (class, count) of what followed class c, by class.
   std::vector<std::vector<std::pair<std::uint16_t, std::uint32_t>>> next;
+  // starts[t][c]: share of class c among the t-th tokens of sequences over its popularity; empty
+  // for sequences that are no requests.
+  std::vector<std::vector<double>> starts;
   std::size_t parameters() const;
 };
 
@@ -64,12 +70,13 @@ class CourseDraw {
   std::uint16_t draw(RandomStream& random);
 
  private:
-  std::size_t draw_row(const double* cumulative, RandomStream& random) const;
+  std::size_t draw_row(const double* cumulative, RandomStream& random);
   const ClassCourse& course_;
   AliasTable source_;
   ClassTopic topic_;
   std::vector<double> own_;          // cumulative
   std::vector<double> chain_;        // rows cumulative
+  std::vector<double> row_;          // scratch
   std::vector<std::uint32_t> past_;  // places in the topic
 };
 

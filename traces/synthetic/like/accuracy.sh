@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes accuracy.md. Usage: accuracy.sh SIMULATE SHARED, with SHARED the folder of reference data.
+set -eu
+simulate=$1
+shared=$2
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$simulate" trace import "$shared/data/routing/gpt-oss-20b-fingerprinting/decode_topk.csv.gz" -o "$work/gpt-oss-20b.moetrace" >/dev/null
+"$simulate" trace import "$shared/data/routing/flame-moe-290m-dynande/topk.csv.gz" -o "$work/flame-moe-290m.moetrace" >/dev/null
+{
+  echo "# How well fitted synthesis behaves like the trace"
+  echo
+  echo "Made by \`traces/synthetic/like/accuracy.sh build/release/simulate ../shared\`. Every figure that is missed is shown."
+  echo "Definitions of the figures: [traces/metrics](../../metrics/README.md)."
+  echo
+  for trace in "$work/gpt-oss-20b.moetrace" "$work/flame-moe-290m.moetrace" "$root"/traces/samples/inference-*.moetrace "$root"/traces/samples/tiny-*.moetrace; do
+    [ -e "$trace" ] || continue
+    "$simulate" trace synth --like "$trace" --report
+  done
+} > "$work/accuracy.md"
+cp "$work/accuracy.md" "$here/accuracy.md"
