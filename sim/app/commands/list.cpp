@@ -20,6 +20,7 @@
 #include "traces/gating/gating.h"
 #include "traces/gating/overflow.h"
 #include "traces/import/import.h"
+#include "traces/metrics/trace_metrics.h"
 #include "traces/replay.h"
 #include "traces/synthetic/workloads.h"
 
@@ -55,6 +56,7 @@ std::vector<Row> policies() {
   add_table(rows, "routing.capacity.per", capacity_scopes());
   add_table(rows, "cluster generator", cluster_generators());
   add_table(rows, "trace import --format", import_formats());
+  add_table(rows, "trace stats --metrics", metric_families());
   for (const GatingFunction& gate : gating_functions()) {
     rows.push_back({"trace synth --gate",
                     std::string(gate.name),
