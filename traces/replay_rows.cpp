@@ -169,9 +169,9 @@ void RowStore::page_in() {
 
 namespace {
 
-// Widens one row's choices and counts them.
+// Widens the choices of one row, or of rows that follow one another, and counts them.
 template <class Stored>
-void take_row(const char* from, std::size_t n, std::uint16_t* to, std::int64_t* counts) {
+void take_rows(const char* from, std::size_t n, std::uint16_t* to, std::int64_t* counts) {
   for (std::size_t j = 0; j < n; ++j) {
     Stored stored;
     std::memcpy(&stored, from + j * sizeof(Stored), sizeof(Stored));
@@ -211,16 +211,24 @@ void RowStore::gather(int layer, LayerRouting& out) const {
         count = static_cast<std::size_t>(column.count(row));
         const char* from =
             column.bytes() + column.begin(row) * static_cast<std::size_t>(column.width());
+        if (column.all_equal()) {  // recorded steps: the rows of a rank follow one another
+          const std::size_t each = count;
+          while (i + 1 < end && step_.rows[i + 1] == step_.rows[i] + 1 &&
+                 step_chunks_[i + 1] == step_chunks_[i]) {
+            out.choice_begin[++i] = static_cast<std::int64_t>(taken + count);
+            count += each;
+          }
+        }
         if (column.width() == 1) {
-          take_row<std::uint8_t>(from, count, to, counts);
+          take_rows<std::uint8_t>(from, count, to, counts);
         } else {
-          take_row<std::uint16_t>(from, count, to, counts);
+          take_rows<std::uint16_t>(from, count, to, counts);
         }
       } else {
         const std::size_t cell = static_cast<std::size_t>(layer) * rows + i;
         count = paged_counts_[cell];
-        take_row<std::uint16_t>(reinterpret_cast<const char*>(paged_.data() + cell * k), count, to,
-                                counts);
+        take_rows<std::uint16_t>(reinterpret_cast<const char*>(paged_.data() + cell * k), count, to,
+                                 counts);
       }
       taken += count;
     }

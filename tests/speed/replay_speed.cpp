@@ -166,6 +166,7 @@ void replay_to_copies(benchmark::State& state) {
   PlacementInput input;
   input.experts = kExperts;
   input.ranks = ranks;
+  input.load.assign(kExperts, 1);
   RandomStream random(1, "placement");
   const ExpertPlacement placement =
       place_experts(find_placement_policy("contiguous"), input, random);

@@ -29,12 +29,17 @@ void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
   out.tokens.assign(ranks, 0);
   out.estimated = !routing.per_token;
   const std::size_t slots = static_cast<std::size_t>(assignment.slots);
+  std::vector<std::int32_t> rank_of_slot;
+  std::vector<std::int32_t> node_of_slot;
+  for (std::int32_t slot = 0; slot < assignment.slots; ++slot) {
+    rank_of_slot.push_back(placement.rank_of(slot));
+    node_of_slot.push_back(node_of_rank[static_cast<std::size_t>(rank_of_slot.back())]);
+  }
   for (std::size_t s = 0; s < ranks; ++s) {
-    for (std::size_t slot = 0; slot < slots; ++slot) {
-      const std::size_t d =
-          static_cast<std::size_t>(placement.rank_of(static_cast<std::int32_t>(slot)));
-      out.rows[s * ranks + d] += assignment.rows[s * slots + slot];
-    }
+    const std::int64_t* of_source = assignment.rows.data() + s * slots;
+    std::int64_t* to_ranks = out.rows.data() + s * ranks;
+    for (std::size_t slot = 0; slot < slots; ++slot)
+      to_ranks[rank_of_slot[slot]] += of_source[slot];
   }
   if (!routing.per_token) {
     for (std::size_t s = 0; s < ranks; ++s) {
@@ -57,12 +62,6 @@ void count_copies(const LayerRouting& routing, const SlotAssignment& assignment,
       }
     }
     return;
-  }
-  std::vector<std::int32_t> rank_of_slot;
-  std::vector<std::int32_t> node_of_slot;
-  for (std::int32_t slot = 0; slot < assignment.slots; ++slot) {
-    rank_of_slot.push_back(placement.rank_of(slot));
-    node_of_slot.push_back(node_of_rank[static_cast<std::size_t>(rank_of_slot.back())]);
   }
   DistinctPlaces distinct_ranks(ranks);
   DistinctPlaces distinct_nodes(nodes);
