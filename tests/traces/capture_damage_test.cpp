@@ -134,7 +134,7 @@ TEST(CaptureDamage, AKilledHostLeavesALogThatImports) {
       options.top_k = 4;
       moe_capture* capture = moe_capture_open(&options, nullptr, 0);
       if (capture == nullptr) _exit(1);
-      std::vector<std::int64_t> ids(4 * 128);
+      std::vector<std::int64_t> ids(std::size_t{4} * 128);
       for (std::int64_t step = 0;; ++step) {
         for (std::uint32_t layer = 0; layer < 3; ++layer) {
           for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -215,7 +215,7 @@ TEST(CaptureDamage, AFullDiskIsCountedAndTheHostGoesOn) {
     options.top_k = 4;
     moe_capture* capture = moe_capture_open(&options, nullptr, 0);
     if (capture == nullptr) _exit(1);
-    const std::vector<std::int64_t> ids(4 * 1024, 7);
+    const std::vector<std::int64_t> ids(std::size_t{4} * 1024, 7);
     for (std::int64_t step = 0; step < 60; ++step) {
       moe_capture_batch b = MOE_CAPTURE_BATCH;
       b.step = step;
@@ -262,7 +262,7 @@ TEST(CaptureDamage, OpenSaysThatTheDiskIsFull) {
 
 TEST(CaptureDamage, AFullBufferDropsCountsAndSaysSo) {
   Recording r(0, {64}, 8, 65536);
-  const std::vector<std::int64_t> ids(8 * 1000, 3);
+  const std::vector<std::int64_t> ids(std::size_t{8} * 1000, 3);
   std::uint64_t stored = 0, dropped = 0;
   // Faster than any writer: some find no room.
   for (std::int64_t step = 0; step < 20000 && (dropped < 10 || step < 50); ++step) {

@@ -8,7 +8,6 @@ namespace sim {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::only_chunk;
 using testing::Recording;
 

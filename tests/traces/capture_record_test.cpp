@@ -22,7 +22,7 @@ TEST(CaptureRecord, FourThreadsAndEverythingIsAccountedFor) {
         const auto tag = static_cast<std::uint32_t>(
             moe_capture_tag(r.capture, ("rank" + std::to_string(rank)).c_str()));
         const std::vector<std::uint32_t> tags(kTokens, tag);
-        std::vector<std::int64_t> ids(kTokens * 4);
+        std::vector<std::int64_t> ids(std::size_t{kTokens} * 4);
         for (int step = 0; step < kSteps; ++step) {
           for (std::uint32_t layer = 0; layer < 2; ++layer) {
             for (std::size_t i = 0; i < ids.size(); ++i) {

@@ -55,11 +55,11 @@ struct Recording {
   int close() { return moe_capture_close(&capture); }
   std::string out() const { return log.beside("out.moetrace"); }
   // Closes the log and imports it to out().
-  ImportReport import(ImportOptions options = {}) {
+  ImportReport import(const ImportOptions& options = {}) {
     close();
     return import_trace(log.path(), out(), options);
   }
-  std::string import_error(ImportOptions options = {}) {
+  std::string import_error(const ImportOptions& options = {}) {
     return error_text([&] { import(options); });
   }
 

@@ -82,10 +82,9 @@ void CaptureJoin::add(const CaptureBatch& batch, std::size_t origin) {
   append(to.counts, batch.choice_counts);
   if (columns_.weights) append(to.weights, batch.weights);
 
-  const std::size_t bytes =
-      batch.choices.size() * (columns_.weights ? 6 : 2) +
-      batch.tokens * (1 + 8 * (batch.token_ids.empty() ? 0U : 1U) +
-                      16 * (batch.requests.empty() ? 0U : 1U) + 4 * (batch.tags.empty() ? 0U : 1U));
+  const std::size_t bytes = batch.choices.size() * (columns_.weights ? 6 : 2) +
+                            batch.choice_counts.size() + 8 * batch.token_ids.size() +
+                            16 * batch.requests.size() + 4 * batch.tags.size();
   group.bytes += bytes;
   held_bytes_ += bytes;
   while (held_bytes_ > kMostHeldBytes) {
