@@ -11,7 +11,7 @@ namespace sim {
 
 using AttachCommand = void(CLI::App& app);
 AttachCommand attach_run, attach_check, attach_query, attach_list, attach_trace, attach_model,
-    attach_cluster, attach_flows, attach_collective, attach_calibrate, attach_cost;
+    attach_cluster, attach_flows, attach_collective, attach_calibrate, attach_cost, attach_compare;
 
 void attach_cluster_import(CLI::App& cluster);  // below `cluster`
 
@@ -19,6 +19,7 @@ inline constexpr auto kCommands = std::to_array<AttachCommand*>({
     &attach_run,
     &attach_check,
     &attach_query,
+    &attach_compare,
     &attach_list,
     &attach_trace,
     &attach_model,
