@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# every.sh FUZZ SECONDS: libFuzzer on every target of the program FUZZ, SECONDS each, from the seeds and past crashes; what it
-# finds on the way is kept in build/corpus/TARGET. Ends with the first crash.
+# every.sh FUZZ OPTION...: libFuzzer on every target of the program FUZZ with its options (-max_total_time=600, or -runs=2000
+# -seed=1), from the seeds and past crashes; what it finds on the way is kept in build/corpus/TARGET. Ends with the first crash.
 set -euo pipefail
 fuzz=$(realpath "$1")
-seconds=$2
+shift
 cd "$(dirname "$0")/../.."
 for target in $("$fuzz" --list); do
   corpus=build/corpus/$target
@@ -11,6 +11,6 @@ for target in $("$fuzz" --list); do
   known=(tests/fuzz/seeds/"$target")
   if [ -d tests/fuzz/crashes/"$target" ]; then known+=(tests/fuzz/crashes/"$target"); fi
   echo "== $target"
-  "$fuzz" --target="$target" -max_total_time="$seconds" -timeout=1 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+  "$fuzz" --target="$target" "$@" -timeout=1 -rss_limit_mb=2048 -verbosity=0 \
     -artifact_prefix="$corpus-" "$corpus" "${known[@]}"
 done

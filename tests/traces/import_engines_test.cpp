@@ -268,6 +268,19 @@ TEST(ImportEngines, LoadHistoryOfOneObject) {
             file.path() + ": load_history[0]: layer 0: -1 is not a count");
 }
 
+// A copy, a comparison or a text of such a value would need as deep a stack.
+TEST(ImportEngines, NestingWithoutEndIsNoCrash) {
+  constexpr std::size_t kDepth = 1'500'000;
+  const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');
+  const TempFile file("t.json", "{\"load_history\": " + deep + "}\n");
+  EXPECT_EQ(import_error(file), file.path() + ": load_history[0]: this is not a JSON object");
+  file.write("{\"request\": 1, \"position\": 0, \"layer\": 0, \"experts\": [" + deep + "]}\n");
+  EXPECT_EQ(import_error(file),
+            file.path() + ":1:1: experts of layer 0: a list is not an expert from 0 to 7");
+  file.write("{\"request\": " + deep + ", \"position\": 0, \"layer\": 0, \"experts\": [1]}\n");
+  EXPECT_EQ(import_error(file), file.path() + ":1:1: 'request' is not text: a list");
+}
+
 TEST(ImportEngines, SglangCountsAsText) {
   const TempFile file("t.csv", "layer_id,expert_id,count\n3,0,5\n3,7,1\n5,1,4\n");
   const Imported got = import(file);

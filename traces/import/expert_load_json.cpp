@@ -147,11 +147,12 @@ ImportReport import_expert_load_json(const ImportJob& job) {
     if (text.empty()) continue;
     const json value = first ? json::parse(text, nullptr, false) : json();
     if (first && (value.is_discarded() || value.contains(names_of(JsonField::kLoadHistory)[0]))) {
-      const JsonRecord whole({job.path}, "", read_json_file(job.path));
-      const json& history = whole.at(JsonField::kLoadHistory);
+      JsonRecord whole({job.path}, "", read_json_file(job.path));
+      json history = whole.take(JsonField::kLoadHistory);
       if (!history.is_array()) whole.fail("load_history is not a list");
       for (std::size_t i = 0; i < history.size(); ++i) {
-        reader.take(JsonRecord({job.path}, fmt::format("load_history[{}]: ", i), history[i]));
+        reader.take(
+            JsonRecord({job.path}, fmt::format("load_history[{}]: ", i), std::move(history[i])));
       }
       return reader.write();
     }

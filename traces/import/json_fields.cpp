@@ -140,6 +140,11 @@ const json& JsonRecord::at(JsonField field) const {
        fmt::format("or, with the same meaning: {}", others));
 }
 
+json JsonRecord::take(JsonField field) {
+  at(field);
+  return std::move(value_[std::string(name(field))]);
+}
+
 std::int64_t JsonRecord::count(JsonField field, std::int64_t most) const {
   const json& value = at(field);
   if (!value.is_number_unsigned() ||

@@ -58,6 +58,9 @@ class JsonRecord {
   const nlohmann::json& at(JsonField field) const;               // throws Error when it is absent
   std::int64_t count(JsonField field, std::int64_t most) const;  // a whole number 0..most
   std::string text(JsonField field) const;                       // text, or a whole number as text
+  // The value itself, which the record loses. (A copy of a value nested a million deep would need
+  // as deep a stack.)
+  nlohmann::json take(JsonField field);
   // {"type": "meta"}: a line about the whole file.
   bool is_meta() const;
   // The name under which this record has the field, else our own.
