@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
       "  simulate run first-light --results out.db      then      simulate query out.db summary",
       "simulate"};
   app.set_version_flag("--version", std::string(sim::kVersion));
+  app.formatter(sim::help_layout());  // subcommands take it over
   app.require_subcommand(1);
   for (sim::AttachCommand* attach : sim::kCommands) attach(app);
   try {

@@ -23,6 +23,25 @@ std::vector<std::string> options_of(const CLI::App& app) {
   return names;
 }
 
+constexpr std::size_t kHelpColumn = 34;
+
+class HelpLayout : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    if (!option->get_option_text().empty()) return " " + option->get_option_text();
+    if (option->get_type_size() == 0) return "";
+    const std::string type = option->get_type_name();
+    std::string text = " " + type.substr(0, type.find(':'));  // "INT:INT in [1 - 9]" -> "INT"
+    if (!option->get_default_str().empty()) text += "=" + option->get_default_str();
+    if (option->get_expected_max() == CLI::detail::expected_max_vector_size) {
+      text += " ...";
+    } else if (option->get_expected_min() > 1) {
+      text += " x " + std::to_string(option->get_expected());
+    }
+    return text + (option->get_required() ? " (required)" : "");
+  }
+};
+
 }  // namespace
 
 std::string usage_mistake(const CLI::App& app, const CLI::ParseError& error) {
@@ -50,6 +69,12 @@ std::string usage_mistake(const CLI::App& app, const CLI::ParseError& error) {
     return to_text({{said}, "the argument '" + left.front() + "' is one too many", help});
   }
   return to_text({{said}, error.what(), help});
+}
+
+std::shared_ptr<CLI::FormatterBase> help_layout() {
+  auto layout = std::make_shared<HelpLayout>();
+  layout->column_width(kHelpColumn);
+  return layout;
 }
 
 }  // namespace sim
