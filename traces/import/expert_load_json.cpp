@@ -20,8 +20,6 @@
 namespace sim {
 namespace {
 
-using nlohmann::json;
-
 // 65,536 experts of this many have a sum of 63 bits.
 constexpr std::int64_t kMostCount = std::int64_t{1} << 46;
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
@@ -47,12 +45,12 @@ class LoadReader {
     std::string tag;
     if (tags_) tag = record.text(JsonField::kTag);
     if (phases_) tag += (tags_ ? "/" : "") + record.text(JsonField::kPhase);
-    const json& loads = record.at(JsonField::kCounts);
-    if (!loads.is_array() || loads.empty()) record.fail("the counts are not a list");
+    const JsonValue loads = record.at(JsonField::kCounts);
+    if (!loads.is_list() || loads.empty()) record.fail("the counts are not a list");
     if (record.has(JsonField::kLayer)) {
       add(record, loads, tag, record.count(JsonField::kLayer, 1'000'000), step, rank);
     } else {
-      if (loads.size() > kMostLayers || !loads[0].is_array()) {
+      if (loads.size() > kMostLayers || !loads[0].is_list()) {
         record.fail("the counts are not a list per layer", "or give each layer its own 'layer'");
       }
       for (std::size_t l = 0; l < loads.size(); ++l) {
@@ -83,9 +81,9 @@ class LoadReader {
   }
 
  private:
-  void add(const JsonRecord& record, const json& loads, const std::string& tag, std::int64_t layer,
+  void add(const JsonRecord& record, JsonValue loads, const std::string& tag, std::int64_t layer,
            std::int64_t step, std::int64_t rank) {
-    if (!loads.is_array() || loads.empty() || loads.size() > kMostExperts) {
+    if (!loads.is_list() || loads.empty() || loads.size() > kMostExperts) {
       record.fail(fmt::format("layer {}: not a list of counts", layer));
     }
     if (!histograms_) {
@@ -108,14 +106,14 @@ class LoadReader {
   }
 
   // Counts may be written as 12.0: tensors of floats.
-  static std::int64_t count(const JsonRecord& record, const json& value, std::int64_t layer) {
-    const double number = value.is_number() ? value.get<double>() : -1;
+  static std::int64_t count(const JsonRecord& record, JsonValue value, std::int64_t layer) {
+    const double number = value.number().value_or(-1);
     if (!(number >= 0 && number <= static_cast<double>(kMostCount))) {
-      record.fail(fmt::format("layer {}: {} is not a count", layer, shown(value)));
+      record.fail(fmt::format("layer {}: {} is not a count", layer, value.shown()));
     }
     const std::int64_t whole = static_cast<std::int64_t>(number);
     if (static_cast<double>(whole) != number) {
-      record.fail(fmt::format("layer {}: {} is not a whole count", layer, shown(value)));
+      record.fail(fmt::format("layer {}: {} is not a whole count", layer, value.shown()));
     }
     return whole;
   }
@@ -128,6 +126,12 @@ class LoadReader {
   std::optional<Histograms> histograms_;
   std::set<std::tuple<std::int64_t, std::string, std::int64_t, std::int64_t>> seen_;
 };
+
+// A line that is whole by itself, and no list of records.
+bool is_record(std::string_view line) {
+  const JsonDocument document(line);
+  return document.root() && !document.root().find(names_of(JsonField::kLoadHistory)[0]);
+}
 
 }  // namespace
 
@@ -145,14 +149,13 @@ ImportReport import_expert_load_json(const ImportJob& job) {
   bool first = true;
   while (file.next(text)) {
     if (text.empty()) continue;
-    const json value = first ? json::parse(text, nullptr, false) : json();
-    if (first && (value.is_discarded() || value.contains(names_of(JsonField::kLoadHistory)[0]))) {
-      JsonRecord whole({job.path}, "", read_json_file(job.path));
-      json history = whole.take(JsonField::kLoadHistory);
-      if (!history.is_array()) whole.fail("load_history is not a list");
+    if (first && !is_record(text)) {
+      const JsonDocument document = JsonDocument::read_file(job.path);
+      const JsonRecord whole({job.path}, "", document.root());
+      const JsonValue history = whole.at(JsonField::kLoadHistory);
+      if (!history.is_list()) whole.fail("load_history is not a list");
       for (std::size_t i = 0; i < history.size(); ++i) {
-        reader.take(
-            JsonRecord({job.path}, fmt::format("load_history[{}]: ", i), std::move(history[i])));
+        reader.take(JsonRecord({job.path}, fmt::format("load_history[{}]: ", i), history[i]));
       }
       return reader.write();
     }

@@ -3,12 +3,12 @@
 // number of tokens is taken from the counts.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "sim/core/error.h"
 #include "traces/import/formats.h"
 #include "traces/import/histograms.h"
-#include "traces/import/json_fields.h"
+#include "traces/import/json_value.h"
 #include "traces/import/known_models.h"
 #include "traces/trace_file.h"
 
@@ -26,31 +26,29 @@ bool sniff_fiddler(std::string_view, std::string_view head) {
 }
 
 ImportReport import_fiddler(const ImportJob& job) {
-  const nlohmann::json root = read_json_file(job.path);
+  const JsonDocument document = JsonDocument::read_file(job.path);
   const auto refuse = [&](const std::string& what) { throw Error(Place{job.path}, what); };
-  if (!root.is_object() || !root.contains("expert_popularity") ||
-      !root["expert_popularity"].is_array() || root["expert_popularity"].empty() ||
-      root["expert_popularity"].size() > kMostLayers) {
+  const JsonValue layers = document.root().find("expert_popularity");
+  if (!layers.is_list() || layers.empty() || layers.size() > kMostLayers) {
     refuse("expert_popularity is not a list of layers");
   }
-  const nlohmann::json& layers = root["expert_popularity"];
-  if (!layers[0].is_array() || layers[0].empty() || layers[0].size() > kMostExperts) {
+  if (!layers[0].is_list() || layers[0].empty() || layers[0].size() > kMostExperts) {
     refuse("layer 0 is not a list of counts");
   }
   const int k = top_k(job);
   Histograms histograms(static_cast<int>(layers[0].size()));
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-    if (!layers[layer].is_array() || layers[layer].size() != layers[0].size()) {
+    if (!layers[layer].is_list() || layers[layer].size() != layers[0].size()) {
       refuse(fmt::format("layer {} is not a list of {} counts", layer, layers[0].size()));
     }
     std::vector<std::int64_t>& counts = histograms.at("", static_cast<int>(layer));
     std::int64_t sum = 0;
     for (std::size_t e = 0; e < counts.size(); ++e) {
-      const nlohmann::json& count = layers[layer][e];
-      if (!count.is_number_unsigned() || count.get<std::uint64_t>() > kMostCount) {
+      const auto count = layers[layer][e].integer();
+      if (!count || *count < 0 || *count > kMostCount) {
         refuse(fmt::format("layer {}, expert {}: not a count", layer, e));
       }
-      counts[e] = count.get<std::int64_t>();
+      counts[e] = *count;
       sum += counts[e];
     }
     histograms.set_tokens("", static_cast<int>(layer), sum % k == 0 ? sum / k : 0);

@@ -8,8 +8,6 @@
 namespace sim {
 namespace {
 
-using nlohmann::json;
-
 struct FieldNames {
   JsonField field;
   std::array<std::string_view, 8> names;  // the first is ours; then what others write
@@ -66,55 +64,24 @@ bool mentions(std::string_view text, JsonField field) {
   return false;
 }
 
-std::string shown(const json& value) {
-  if (value.is_array()) return "a list";
-  if (value.is_object()) return "an object";
-  const std::string text = value.dump();
-  return text.size() <= 60 ? text : text.substr(0, 57) + "...";
-}
-
-json read_json_file(const std::string& path) {
-  TextFile file(path);
-  std::string text;
-  std::string_view line;
-  while (file.next(line)) {
-    text.append(line).push_back('\n');
-    if (text.size() > (64U << 20)) throw Error(Place{path}, "this JSON file is above 64 MiB");
-  }
-  try {
-    return json::parse(text);
-  } catch (const json::parse_error& error) {
-    const std::size_t byte = std::min<std::size_t>(error.byte, text.size());
-    int row = 1;
-    int column = 1;
-    for (std::size_t i = 0; i + 1 < byte; ++i) {
-      column = text[i] == '\n' ? 1 : column + 1;
-      row += text[i] == '\n' ? 1 : 0;
-    }
-    throw Error(Place{path, row, column}, "this is not JSON", "is the file cut short?");
-  } catch (const json::out_of_range& error) {
-    throw Error(Place{path}, "this JSON has a number that no double holds");
-  }
-}
-
-JsonRecord::JsonRecord(const TextFile& file, std::string_view line) : place_(file.place(line)) {
-  value_ = json::parse(line, nullptr, false);
+JsonRecord::JsonRecord(const TextFile& file, std::string_view line)
+    : place_(file.place(line)), line_(line), value_(line_->root()) {
   if (!value_.is_object()) fail("this line is not a JSON object");
 }
 
-JsonRecord::JsonRecord(Place place, std::string where, json value)
-    : place_(std::move(place)), where_(std::move(where)), value_(std::move(value)) {
+JsonRecord::JsonRecord(Place place, std::string where, JsonValue value)
+    : place_(std::move(place)), where_(std::move(where)), value_(value) {
   if (!value_.is_object()) fail("this is not a JSON object");
 }
 
-const json* JsonRecord::find(JsonField field) const {
-  const json* found = nullptr;
+JsonValue JsonRecord::find(JsonField field) const {
+  JsonValue found;
   std::string_view under;
   for (const std::string_view name : names_of(field)) {
-    const auto at = value_.find(name);
-    if (at == value_.end() || at->is_null()) continue;
-    if (found != nullptr) fail(fmt::format("'{}' and '{}' mean the same", under, name));
-    found = &*at;
+    const JsonValue value = value_.find(name);
+    if (!value || value.is_null()) continue;
+    if (found) fail(fmt::format("'{}' and '{}' mean the same", under, name));
+    found = value;
     under = name;
   }
   return found;
@@ -122,14 +89,14 @@ const json* JsonRecord::find(JsonField field) const {
 
 std::string_view JsonRecord::name(JsonField field) const {
   for (const std::string_view name : names_of(field)) {
-    if (value_.contains(name)) return name;
+    if (value_.find(name)) return name;
   }
   return names_of(field)[0];
 }
 
-const json& JsonRecord::at(JsonField field) const {
-  const json* found = find(field);
-  if (found != nullptr) return *found;
+JsonValue JsonRecord::at(JsonField field) const {
+  const JsonValue found = find(field);
+  if (found) return found;
   const auto names = names_of(field);
   if (names.size() == 1) fail(fmt::format("there is no '{}'", names[0]));
   std::string others;
@@ -140,33 +107,23 @@ const json& JsonRecord::at(JsonField field) const {
        fmt::format("or, with the same meaning: {}", others));
 }
 
-json JsonRecord::take(JsonField field) {
-  at(field);
-  return std::move(value_[std::string(name(field))]);
-}
-
 std::int64_t JsonRecord::count(JsonField field, std::int64_t most) const {
-  const json& value = at(field);
-  if (!value.is_number_unsigned() ||
-      value.get<std::uint64_t>() > static_cast<std::uint64_t>(most)) {
+  const auto value = at(field).integer();
+  if (!value || *value < 0 || *value > most) {
     fail(fmt::format("'{}' is not a whole number from 0 to {}", name(field), most));
   }
-  return value.get<std::int64_t>();
+  return *value;
 }
 
 std::string JsonRecord::text(JsonField field) const {
-  const json& value = at(field);
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_number_integer()) {
-    fail(fmt::format("'{}' is not text: {}", name(field), shown(value)));
-  }
-  return value.dump();
+  const JsonValue value = at(field);
+  if (const auto text = value.text()) return std::string(*text);
+  if (const auto whole = value.whole()) return std::to_string(*whole);
+  if (const auto integer = value.integer()) return std::to_string(*integer);
+  fail(fmt::format("'{}' is not text: {}", name(field), value.shown()));
 }
 
-bool JsonRecord::is_meta() const {
-  const auto type = value_.find("type");
-  return type != value_.end() && type->is_string() && type->get_ref<const std::string&>() == "meta";
-}
+bool JsonRecord::is_meta() const { return value_.find("type").text() == "meta"; }
 
 void JsonRecord::fail(const std::string& message, const std::string& hint) const {
   throw Error(place_, where_ + message, hint);

@@ -20,17 +20,13 @@
 namespace sim {
 namespace {
 
-using nlohmann::json;
-
 constexpr std::size_t kMostLineBytes = 32 << 20;  // a request: its JSON takes up to 30 times that
 constexpr std::int64_t kMost = std::int64_t{1} << 62;
 
 // Two or more zeros: no router chooses an expert twice.
-bool is_blank(const json& ids) {
-  return ids.is_array() && ids.size() >= 2 &&
-         std::all_of(ids.begin(), ids.end(), [](const json& id) {
-           return id.is_number_unsigned() && id.get<std::uint64_t>() == 0;
-         });
+bool is_blank(JsonValue ids) {
+  return ids.size() >= 2 &&
+         std::all_of(ids.begin(), ids.end(), [](JsonValue id) { return id.whole() == 0U; });
 }
 
 struct Columns {
@@ -63,7 +59,7 @@ class Reader {
   }
 
   // The layers of a token that is not blank, without those that have no experts.
-  void choices(const JsonRecord& line, const json& token, const std::vector<bool>& routed,
+  void choices(const JsonRecord& line, JsonValue token, const std::vector<bool>& routed,
                TokenChoices& to, std::int64_t& padding) const {
     to.clear();
     for (std::size_t l = 0; l < token.size(); ++l) {
@@ -78,10 +74,10 @@ class Reader {
  private:
   template <class Take>
   void tokens_of(const JsonRecord& line, JsonField field, std::int64_t& position, Take take) {
-    const json& tokens = line.at(field);
-    if (!tokens.is_array()) line.fail(fmt::format("{} is not a list of tokens", line.name(field)));
-    for (const json& token : tokens) {
-      if (!token.is_array() || token.empty() || token.size() > kMostLayers) {
+    const JsonValue tokens = line.at(field);
+    if (!tokens.is_list()) line.fail(fmt::format("{} is not a list of tokens", line.name(field)));
+    for (const JsonValue token : tokens) {
+      if (!token.is_list() || token.empty() || token.size() > kMostLayers) {
         line.fail(fmt::format("{}: a token is not a list of layers, each a list of ids",
                               line.name(field)));
       }
@@ -130,12 +126,12 @@ ImportReport import_routed_experts_jsonl(const ImportJob& job) {
         }
         if (columns->request) requests.note(line);
       },
-      [&](const JsonRecord&, const json& token, std::int64_t, bool) {
+      [&](const JsonRecord&, JsonValue token, std::int64_t, bool) {
         routed.resize(token.size());
         for (std::size_t l = 0; l < token.size(); ++l) {
           if (is_blank(token[l])) continue;
           routed[l] = true;
-          if (token[l].is_array()) most = std::max(most, token[l].size());
+          most = std::max(most, token[l].size());
         }
       });
   if (!columns) throw Error(Place{job.path}, "there are no requests");
@@ -182,7 +178,7 @@ ImportReport import_routed_experts_jsonl(const ImportJob& job) {
         if (columns->tag) tag = line.text(JsonField::kTag);
         if (columns->phase) tag += (tag.empty() ? "" : "/") + line.text(JsonField::kPhase);
       },
-      [&](const JsonRecord& line, const json& token, std::int64_t position, bool prompt) {
+      [&](const JsonRecord& line, JsonValue token, std::int64_t position, bool prompt) {
         reader.choices(line, token, routed, choices, padding);
         TokenRow row;
         row.request = request;

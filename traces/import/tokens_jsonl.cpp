@@ -17,21 +17,19 @@
 namespace sim {
 namespace {
 
-using nlohmann::json;
-
 void read_choices(const JsonRecord& line, int experts, bool weights, TokenChoices& to) {
   to.clear();
-  const json& lists = line.at(JsonField::kExperts);
-  if (!lists.is_array() || lists.empty() || lists.size() > kMostLayers) {
+  const JsonValue lists = line.at(JsonField::kExperts);
+  if (!lists.is_list() || lists.empty() || lists.size() > kMostLayers) {
     line.fail("experts is not a list of layers");
   }
-  const json* weight_lists = weights ? &line.at(JsonField::kWeights) : nullptr;
-  if (weights && (!weight_lists->is_array() || weight_lists->size() != lists.size())) {
+  const JsonValue weight_lists = weights ? line.at(JsonField::kWeights) : JsonValue();
+  if (weights && (!weight_lists.is_list() || weight_lists.size() != lists.size())) {
     line.fail("weights is not a list per layer");
   }
   for (std::size_t l = 0; l < lists.size(); ++l) {
     read_ids(line, lists[l], static_cast<int>(l), experts, to);
-    if (weights) read_weights(line, (*weight_lists)[l], static_cast<int>(l), to);
+    if (weights) read_weights(line, weight_lists[l], static_cast<int>(l), to);
   }
 }
 
