@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "sim/input/whole_file.h"
 #include "traces/trace_format.h"
 
 namespace sim {
@@ -27,7 +28,8 @@ inline constexpr std::int64_t kMostRawChunkBytes = 32 << 20;
 // Throws Error when a header cannot be stored (no layers, top-k out of range, ...).
 void check_header(const TraceHeader& header, const std::string& file);
 
-// Writes PATH.partial and renames it to PATH in finish(); an unfinished writer removes it.
+// Writes under another name and moves it to PATH (a link's target) in finish(); an unfinished
+// writer leaves nothing. Throws Error when PATH is a folder, a device or a pipe.
 class TraceWriter {
  public:
   TraceWriter(std::string path, TraceHeader header, int zstd_level = 3);
@@ -50,7 +52,7 @@ class TraceWriter {
   void write_bytes(const char* data, std::size_t size);
 
   std::string path_;
-  std::string partial_;
+  WholeFile whole_;
   TraceHeader header_;
   int level_;
   std::ofstream file_;

@@ -17,6 +17,17 @@ constexpr int kMostRowsPerChunk = 16384;
 constexpr std::int64_t kChunkTargetBytes = 8 << 20;  // raw; keeps reader and writer small
 constexpr std::size_t kHistogramsPerChunk = 1024;
 constexpr std::size_t kCountsPerChunk = 1 << 20;
+// A trace is read again by its place, which a device or a pipe cannot do.
+const std::string& regular(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+      !std::filesystem::is_directory(status)) {
+    throw Error(Place{path}, "cannot be written: it is a device or a pipe", "name a file");
+  }
+  return path;
+}
+
 constexpr std::int64_t kMostChoicesInAll = std::int64_t{1} << 62;  // as the reader accepts
 
 }  // namespace
@@ -60,7 +71,7 @@ void check_header(const TraceHeader& header, const std::string& file) {
 
 TraceWriter::TraceWriter(std::string path, TraceHeader header, int zstd_level)
     : path_(std::move(path)),
-      partial_(path_ + ".partial"),
+      whole_(regular(path_)),
       header_(std::move(header)),
       level_(zstd_level) {
   check_header(header_, path_);
@@ -68,22 +79,15 @@ TraceWriter::TraceWriter(std::string path, TraceHeader header, int zstd_level)
                                         (1 + header_.top_k * (header_.has_gate_weights ? 6 : 2));
   rows_per_chunk_ =
       static_cast<int>(std::clamp<std::int64_t>(kChunkTargetBytes / per_row, 1, kMostRowsPerChunk));
-  file_.open(partial_, std::ios::binary | std::ios::trunc);
-  if (!file_) {
-    throw Error(Place{path_}, "cannot write this file", "does its folder exist and may you write?");
-  }
+  file_.open(whole_.name(), std::ios::binary | std::ios::trunc);
+  if (!file_) throw Error(Place{path_}, "cannot write this file");
   std::string preamble(kTraceMagic);
   put_u32(preamble, kTraceVersion);
   write_bytes(preamble.data(), preamble.size());
   write_frame(kHeaderFrame, encode_header(header_));
 }
 
-TraceWriter::~TraceWriter() {
-  if (finished_) return;
-  file_.close();
-  std::error_code ignored;  // a destructor has nobody to tell
-  std::filesystem::remove(partial_, ignored);
-}
+TraceWriter::~TraceWriter() = default;
 
 std::uint32_t TraceWriter::tag(std::string_view name) {
   if (!is_utf8(name)) {
@@ -250,11 +254,8 @@ void TraceWriter::finish() {
   trailer += kTrailerMagic;
   write_bytes(trailer.data(), trailer.size());
   file_.close();
-  std::error_code failed;
-  if (file_) std::filesystem::rename(partial_, path_, failed);
-  if (!file_ || failed) {
-    throw Error(Place{path_}, "cannot finish this file", "is the disk full?");
-  }
+  if (!file_) throw Error(Place{path_}, "cannot finish this file", "is the disk full?");
+  whole_.keep();
   finished_ = true;
 }
 

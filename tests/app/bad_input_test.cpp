@@ -216,7 +216,8 @@ TEST_F(Refusal, CommandsThatDoNotExist) {
   EXPECT_EQ(refused({"trace", "imprt", "x"}),
             "simulate trace: there is no command 'imprt'; did you mean 'import'?\n");
   EXPECT_EQ(refused({"trace"}),
-            "simulate trace: a command is missing; possible: synth, import, info, stats\n");
+            "simulate trace: a command is missing; possible: synth, import, info, stats, "
+            "dynamics\n");
   EXPECT_EQ(refused({"list", "modles"}), "there is no list of 'modles'; did you mean 'models'?\n");
 }
 

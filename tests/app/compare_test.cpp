@@ -70,8 +70,8 @@ TEST_F(Compare, RefusesRunsThatAreNotThere) {
   const CommandResult empty = simulate(folder_, {"compare", "r.db", "1", "1"});
   EXPECT_EQ(empty.exit_code, 1);
   EXPECT_EQ(empty.err,
-            "simulate: run 1 of r.db has no finished step to compare\n"
-            "  hint: `simulate query r.db runs` shows how far each run came\n");
+            "run 1 of r.db has no finished step to compare; `simulate query r.db runs` shows how "
+            "far each run came\n");
 }
 
 TEST(ScenarioDifference, NamesNestedKeysAndWhatOnlyOneSays) {

@@ -55,7 +55,8 @@ TEST_F(TraceGate, RefusesWhatDoesNotGoTogether) {
             "there is no gate 'topk'; did you mean 'top-k'?\n");
   EXPECT_EQ(with({"--gate", "top-k"}), "trace synth --gate needs --steps\n");
   EXPECT_THAT(with({"--gate", "top-k", "--steps", "1", "--zipf", "1"}), HasSubstr("excludes"));
-  EXPECT_THAT(with({"--set", "k=1", "--steps", "1"}), HasSubstr("--set requires --gate"));
+  EXPECT_THAT(with({"--set", "k=1", "--steps", "1"}),
+              HasSubstr("--set is a key of --gate or of --workload"));
 }
 
 // Every gate and balance term is listed, with its source.

@@ -119,6 +119,14 @@ TEST(CaptureLog, EveryColumnComesBack) {
   EXPECT_EQ(chunk.request, requests);
   EXPECT_EQ(chunk.position, positions);
   EXPECT_TRUE(chunk.step.empty());
+
+  ImportOptions without;
+  without.without_token_ids = true;
+  r.import(without);
+  TraceReader blind(r.out());
+  EXPECT_FALSE(blind.header().has_token_ids);
+  EXPECT_THAT(blind.header().provenance, ::testing::HasSubstr("; token ids left out"));
+  EXPECT_TRUE(blind.read_chunk(0).token_id.empty());
 }
 
 TEST(CaptureLog, ChoicesOfATokenMayVary) {

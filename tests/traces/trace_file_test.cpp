@@ -184,7 +184,7 @@ TEST(TraceFile, UnfinishedWriterLeavesTheOldFileAlone) {
   const std::string before = file.read();
   { TraceWriter writer(file.path(), small_header()); }
   EXPECT_EQ(file.read(), before);
-  EXPECT_FALSE(std::filesystem::exists(file.path() + ".partial"));
+  EXPECT_FALSE(std::filesystem::exists(file.path() + ".part"));
 }
 
 // Reads everything there is; the text of the error, "" when the file is sound.

@@ -115,6 +115,8 @@ void check_format_options(const ImportFormat& format, const ImportOptions& optio
   };
   if (options.counts) refuse("--counts", TakesOptions::kTokens, "files of tokens");
   if (options.steps) refuse("--steps", TakesOptions::kTokens, "files of tokens");
+  if (options.without_token_ids)
+    refuse("--without-token-ids", TakesOptions::kTokens, "files of tokens");
   if (!options.keep.empty()) {
     refuse("--keep", TakesOptions::kRequestsOrSteps, "files with requests and steps");
   }

@@ -24,6 +24,7 @@ struct ImportOptions {
   std::string keep = {};
   // Of files of tokens.
   bool counts = false;                  // store counts per (step, tag, layer) instead of tokens
+  bool without_token_ids = false;       // which text it was cannot be read back
   std::optional<StepRange> steps = {};  // only these
   // Of capture logs.
   std::vector<std::string> more_files = {};  // further logs of the same run

@@ -17,6 +17,10 @@ TraceHeader kept_header(const ImportJob& job, TraceHeader header) {
   if (job.options.steps) {
     header.provenance += fmt::format("; only steps {}", to_text(*job.options.steps));
   }
+  if (job.options.without_token_ids && header.has_token_ids) {
+    header.has_token_ids = false;
+    header.provenance += "; token ids left out";
+  }
   if (!job.options.counts) return header;
   header.kind = TraceKind::kCounts;
   header.has_gate_weights = header.has_token_ids = header.has_rounds = false;

@@ -35,6 +35,8 @@ void attach_trace_import(CLI::App& parent) {
   command->add_flag("--counts", a->options.counts,
                     "store counts per step, tag and layer instead of tokens: far smaller");
   command->add_option("--steps", a->steps, "FROM:TO[:EVERY], only these steps; TO is not in it");
+  command->add_flag("--without-token-ids", a->options.without_token_ids,
+                    "leave out which token each was: text can be read back from it");
   command->add_flag("--salvage", a->options.salvage,
                     "of a damaged capture log: import what stands before the damage");
   std::string formats = "Formats:\n";

@@ -234,6 +234,7 @@ void attach_trace_stats(CLI::App& parent) {
                  "one half of the requests (or steps) beside the other")
       ->excludes(beside);
   command->add_option("--seed", options->seed, "of batches, halves and what chance gives")
+      ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{9'000'000'000'000'000}))
       ->capture_default_str();
   command->add_flag("--json", options->json, "as JSON");
   command->callback([options] { stats(*options); });

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -11,12 +12,15 @@
 #include "sim/app/commands/trace_synth_like.h"
 #include "sim/app/commands/trace_workload.h"
 #include "sim/core/error.h"
+#include "sim/input/whole_file.h"
 #include "traces/gating/synth_gate.h"
 #include "traces/statistics.h"
 #include "traces/synthetic/synthetic.h"
 
 namespace sim {
 namespace {
+
+constexpr std::uint64_t kMostSeed = 9'000'000'000'000'000;  // as that of a scenario
 
 struct SynthArguments {
   std::string out, like;
@@ -87,6 +91,15 @@ void synth(const SynthArguments& arguments) {
                            info.rows, info.file_bytes, info.bytes_per_choice);
 }
 
+// Before a fit that may take a minute: the result must not replace what it is like, and must have a
+// place.
+void check_like_out(const std::string& like, const std::string& out) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(like, out, ignored))
+    throw Error(Place{out}, "this is the trace to be like itself", "name another file with -o");
+  const WholeFile probe(out);
+}
+
 }  // namespace
 
 void attach_trace_synth(CLI::App& parent) {
@@ -115,7 +128,7 @@ void attach_trace_synth(CLI::App& parent) {
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command->add_option("--tokens-per-rank", a->tokens_per_rank, "tokens")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   auto* requests = command->add_option("--requests", a->requests, "requests instead of steps")
                        ->check(CLI::Range(1, 1 << 24));
@@ -128,8 +141,14 @@ void attach_trace_synth(CLI::App& parent) {
                                   "chance that a token keeps the experts of the one before it")
                      ->check(CLI::Range(0.0, 1.0))
                      ->capture_default_str();
-  command->add_option("--seed", a->seed, "seed")->capture_default_str();
+  command->add_option("--seed", a->seed, "seed")
+      ->check(CLI::Range(std::uint64_t{0}, kMostSeed))
+      ->capture_default_str();
   steps->excludes(requests);
+  positions->needs(requests);
+  repeat->needs(requests);
+  for (const char* name : {"--ranks", "--tokens-per-rank"})
+    requests->excludes(command->get_option(name));
   auto* gate = command
                    ->add_option("--gate", a->gate.gate,
                                 "steps by a routing function of `simulate list policies`, on "
@@ -140,20 +159,18 @@ void attach_trace_synth(CLI::App& parent) {
                    ->excludes(repeat);
   command
       ->add_option("--set", a->gate.set,
-                   "a key of --gate: --set k=2 --set scores.popularity=0.8 --set "
-                   "balance.term=switch (traces/gating/README.md); of --workload: --set "
-                   "intensity=3 (sim/scenarios/workloads.md)")
+                   "KEY=VALUE of --gate (traces/gating/README.md) or --workload "
+                   "(sim/scenarios/workloads.md)")
       ->allow_extra_args(false);
-  auto* dynamics =
-      command
-          ->add_option("--dynamics", a->dynamics,
-                       "steps of a router in training: term=none|switch|bias,coefficient=C[,"
-                       "hidden=H,warmup=STEPS,learning_rate=R] (traces/synthetic/dynamics)")
-          ->excludes(zipf)
-          ->excludes(gate)
-          ->excludes(requests)
-          ->excludes(positions)
-          ->excludes(repeat);
+  auto* dynamics = command
+                       ->add_option("--dynamics", a->dynamics,
+                                    "steps of a router in training: term=switch,coefficient=0.01 "
+                                    "(traces/synthetic/dynamics)")
+                       ->excludes(zipf)
+                       ->excludes(gate)
+                       ->excludes(requests)
+                       ->excludes(positions)
+                       ->excludes(repeat);
   auto* workload = add_workload_options(*command, a->workload);
   for (CLI::Option* other : {zipf, gate, dynamics, requests, positions, repeat})
     workload->excludes(other);
@@ -168,6 +185,7 @@ void attach_trace_synth(CLI::App& parent) {
   command->callback([a, out, steps, requests, gate, dynamics, workload, like] {
     if (!a->report && out->count() == 0) throw Error("trace synth needs -o FILE to write to");
     if (like->count() > 0) {
+      if (!a->report) check_like_out(a->like, a->out);
       const bool has_steps = steps->count() > 0;
       synth_like(
           {a->like, a->out, has_steps, has_steps ? a->steps : a->requests, a->seed, a->report});
@@ -183,7 +201,6 @@ void attach_trace_synth(CLI::App& parent) {
     }
     if (gate->count() > 0) {
       if (steps->count() == 0) throw Error("trace synth --gate needs --steps");
-      if (a->tokens_per_rank < 1) throw Error("trace synth --gate needs a token per rank");
       synth_by_gate(*a);
       return;
     }

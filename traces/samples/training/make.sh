@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains every run again and makes the samples of this folder from it (about an hour on one core):
+# Trains every run again and makes the samples of this folder from it (about 45 minutes of one core):
 #   traces/samples/training/make.sh FOLDER_FOR_LOGS [SIMULATE]
 # Needs Debian's python3-torch, python3-numpy and the texts (README.md); a run that is done is kept.
 set -euo pipefail
@@ -31,8 +31,8 @@ for run in $all; do
 done
 for run in small-k2-{none,switch0.01,bias0.001}-s1 large-k2-{none,switch0.01}-s1 large-k1-switch0.01-s1 \
   wide-k2-switch0.01-s1; do
-  "$simulate" trace import "$logs/$run/reading.moelog" --keep requests -o "$here/$run.reading.moetrace"
+  "$simulate" trace import "$logs/$run/reading.moelog" --without-token-ids -o "$here/$run.reading.moetrace"
 done
 for run in small-k2-switch0.01-s1 large-k2-switch0.01-s1; do
-  "$simulate" trace import "$logs/$run/training.moelog" --steps 0:400:50 -o "$here/$run.steps.moetrace"
+  "$simulate" trace import "$logs/$run/training.moelog" --steps 0:400:50 --without-token-ids -o "$here/$run.steps.moetrace"
 done
