@@ -193,6 +193,9 @@ TEST(GateByHand, Comet) {
   c.matrices[0] = {0, 0, 0, 0};
   c.matrices[1] = {0.25, 1, 1};
   EXPECT_THAT(row(c.run("comet", {"k=1"}), 0), ElementsAre(is(0, 27.0 / 32), is(2, 5.0 / 32)));
+  // A far greater leaf that no token reaches takes nothing away.
+  c.matrices[0] = {0, 5000, 0, 0};
+  EXPECT_THAT(row(c.run("comet", {"k=1"}), 0), ElementsAre(is(0, 27.0 / 32), is(2, 5.0 / 32)));
 }
 
 // The path to one of 4 leaves has 2 nodes and 1 leaf: 2 flops * 100 * 3 for a tree; a linear router

@@ -94,6 +94,63 @@ TEST(SynthGate, BalanceTermsBalance) {
             last("null-experts", {}));
 }
 
+// Null choices count on the null that was chosen: were they all on one, the switch term would push
+// every token towards the other nulls. The choices that are left stay near what they were.
+TEST(SynthGate, EachNullHasItsOwnCount) {
+  const auto choices = [](const std::vector<std::string>& set, std::string_view gate) {
+    GateTrace trace = small(gate);
+    trace.steps = 30;
+    trace.tokens_per_rank = 256;
+    trace.set = set;
+    const TempFile file("a.moetrace");
+    return synth_gate(trace, 5, file.path()).choices_per_row;
+  };
+  const double free = choices({}, "null-experts");
+  for (const char* term : {"switch", "gshard"}) {
+    EXPECT_NEAR(
+        choices({std::string("balance.term=") + term, "balance.coefficient=0.5"}, "null-experts"),
+        free, 0.25)
+        << term;
+  }
+}
+
+// Terms look at the choices a token has in the mean, not at the most it could have.
+TEST(SynthGate, VarianceEvensOutAGateOfVaryingCount) {
+  GateTrace trace = small("top-p");
+  trace.steps = 30;
+  trace.tokens_per_rank = 256;
+  trace.set = {"scores.popularity=2"};
+  const TempFile file("a.moetrace");
+  const double free = synth_gate(trace, 5, file.path()).last_imbalance;
+  trace.set.insert(trace.set.end(), {"balance.term=variance", "balance.coefficient=0.5"});
+  EXPECT_LT(synth_gate(trace, 5, file.path()).last_imbalance, free);
+}
+
+// One round of two routers is pushed by its own choices: the loads of the second, which is not
+// pushed, would keep the first from its balance.
+TEST(SynthGate, ChainedRoundsArePushedByTheirOwnCounts) {
+  GateTrace trace = small("chained");
+  trace.steps = 30;
+  trace.layers = 1;
+  trace.tokens_per_rank = 256;
+  trace.set = {"scores.popularity=2", "balance.term=switch", "balance.coefficient=0.5"};
+  const TempFile file("a.moetrace");
+  synth_gate(trace, 5, file.path());
+  TraceReader reader(file.path());
+  TokenChunk chunk;
+  std::vector<std::int64_t> counts(8, 0);  // of round 0 in the last step
+  while (reader.next(chunk)) {
+    for (int row = 0; row < chunk.rows; ++row) {
+      const auto r = static_cast<std::size_t>(row);
+      if (chunk.step[r] != 29 || chunk.round[r] != 0) continue;
+      const auto& column = chunk.column(0);
+      for (auto c = column.begin(row); c < column.begin(row + 1); ++c)
+        ++counts[static_cast<std::size_t>(column.at(c))];
+    }
+  }
+  EXPECT_LT(*std::max_element(counts.begin(), counts.end()), 1.6 * 512 * 2 / 8);
+}
+
 // 24 tokens of a rank, 8 experts, factor 1: 3 rows per expert and rank. The gate's rule is applied
 // to the report, not to the trace.
 TEST(SynthGate, ReportsWhatItsCapacityWouldDrop) {
@@ -130,6 +187,11 @@ TEST(SynthGate, RefusesWhatCannotBe) {
   EXPECT_EQ(text("top-k", {"balance.term=loss-free", "balance.coefficient=1"}),
             "--set balance.term: loss-free moves the bias of the selection; use the gate "
             "loss-free-bias or group-limited");
+  EXPECT_EQ(text("frozen-random", {"balance.term=switch", "balance.coefficient=1"}),
+            "--set balance.term: the router of gate 'frozen-random' is never trained");
+  EXPECT_EQ(text("top-p", {"balance.term=load", "balance.coefficient=1"}),
+            "--set balance.term: load is a token's chance to be among the k best, and gate 'top-p' "
+            "has no fixed k; use switch or importance");
 }
 
 }  // namespace

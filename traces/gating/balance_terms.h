@@ -56,7 +56,7 @@ struct BalanceInput {
   std::int64_t tokens = 0;
   int experts = 0;
   int null_experts = 0;
-  int top_k = 1;
+  double top_k = 1;  // choices per token, nulls among them: their mean where they vary
   std::span<const double> logits;              // tokens * columns()
   std::span<const std::int64_t> counts;        // choices per column
   std::span<const std::int64_t> first_counts;  // of them first choices, per column

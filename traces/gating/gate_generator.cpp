@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <string>
 
 #include "sim/core/error.h"
@@ -31,6 +32,15 @@ std::optional<BalanceRule> read_balance(YamlMap& keys, const Gate& gate, std::st
                  "use the gate loss-free-bias or group-limited");
   } else if (!gate.has_logits) {
     map->mistake("term", fmt::format("gate '{}' has no logit per expert to push", name));
+  } else if (!gate.trained) {
+    map->mistake("term", fmt::format("the router of gate '{}' is never trained", name));
+  } else if (word == "load" && !gate.fixed_count && gate.null_experts == 0) {
+    map->mistake(
+        "term",
+        fmt::format("load is a token's chance to be among the k best, and gate '{}' has no "
+                    "fixed k",
+                    name),
+        "use switch or importance");
   }
   return rule;
 }
@@ -120,20 +130,25 @@ void GateGenerator::push(const GateInput& in, const GateChoices& choices,
   balance.tokens = in.tokens;
   balance.experts = in.experts;
   balance.null_experts = gate_.null_experts;
-  balance.top_k = gate_.most_choices;
   balance.logits = in.scores[0];
   const auto columns = static_cast<std::size_t>(balance.columns());
   std::vector<std::int64_t> counts(columns, 0);
   std::vector<std::int64_t> first(columns, 0);
-  for (std::int64_t row = 0; row < choices.rows(); ++row) {
+  // The logits are those of the first round: so are the counts.
+  const std::int64_t rows = gate_.rounds > 1 ? in.tokens : choices.rows();
+  for (std::int64_t row = 0; row < rows; ++row) {
     const auto chosen = choices.of(row);
     for (const std::uint16_t e : chosen) ++counts[e];
-    if (!chosen.empty()) ++first[chosen.front()];
+    if (!choices.first_columns.empty()) {
+      ++first[choices.first_columns[static_cast<std::size_t>(row)]];
+    } else if (!chosen.empty()) {
+      ++first[chosen.front()];
+    }
   }
-  if (gate_.null_experts > 0) {  // which null it was changes nothing: they are one bucket
-    counts[static_cast<std::size_t>(in.experts)] =
-        choices.rows() * gate_.most_choices - static_cast<std::int64_t>(choices.choices.size());
-  }
+  std::copy(choices.null_counts.begin(), choices.null_counts.end(), counts.begin() + in.experts);
+  balance.top_k =
+      static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0})) /
+      static_cast<double>(std::max<std::int64_t>(1, rows));
   balance.counts = counts;
   balance.first_counts = first;
   bias.resize(columns, 0.0);

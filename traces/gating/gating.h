@@ -54,6 +54,10 @@ struct GateChoices {
   std::vector<std::int64_t> choice_begin = {0};  // rows + 1
   std::vector<std::uint16_t> choices;            // distinct within a row
   std::vector<float> weights;                    // as long as choices
+  // Of gates with nulls only: how often each null was chosen, and the column that each row likes
+  // best, where nulls are counted on after the experts.
+  std::vector<std::int64_t> null_counts;
+  std::vector<std::uint32_t> first_columns;
   bool rows_are_slots = false;
   std::vector<std::int32_t> slot_ranks;  // rows_are_slots: the source rank of each row
   // rows_are_slots: a slot's input is sum over tokens of dispatch[slot * tokens + t] x_t, a token's
@@ -80,6 +84,7 @@ struct Gate {
   int null_experts = 0;           // columns of the first matrix that are no experts
   int slots = 0;                  // rows per source rank when rows are slots, else 0
   bool has_logits = false;        // the first matrix holds one logit per expert and null
+  bool trained = true;            // false: the router stays as it was drawn
   // Columns of scores that one token has evaluated; the sum of score_widths unless the gate skips
   // some (a tree).
   double score_columns = 0;

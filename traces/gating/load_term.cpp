@@ -23,7 +23,7 @@ class PassProbability {
   template <class Visit>
   void row(std::int64_t token, Visit visit) {
     const auto width = order_.size();
-    const auto k = static_cast<std::size_t>(in_.top_k);
+    const auto k = static_cast<std::size_t>(std::llround(in_.top_k));
     if (k >= width) return;  // everyone passes
     const auto logits = in_.logits.subspan(static_cast<std::size_t>(token) * width, width);
     std::iota(order_.begin(), order_.end(), std::size_t{0});
@@ -40,7 +40,7 @@ class PassProbability {
   double deviation() const { return deviation_; }
 
   std::vector<double> loads() {
-    std::vector<double> load(order_.size(), static_cast<std::size_t>(in_.top_k) >= order_.size()
+    std::vector<double> load(order_.size(), in_.top_k >= static_cast<double>(order_.size())
                                                 ? static_cast<double>(in_.tokens)
                                                 : 0.0);
     for (std::int64_t t = 0; t < in_.tokens; ++t) {

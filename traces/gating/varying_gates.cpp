@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "traces/gating/gate_rows.h"
@@ -27,6 +28,7 @@ Gate frozen_random_gate(YamlMap& keys, const GateShape& shape) {
       "k_last", std::max(first, std::min(shape.top_k, shape.experts)), {first, shape.experts}));
   const std::int64_t steps = keys.count_or("steps", 1000, {1, 1 << 30});
   Gate gate = plain_gate(shape, last);
+  gate.trained = false;
   gate.fixed_count = first == last;
   gate.route = [first, last, steps](const GateInput& in) {
     const double part = std::min(1.0, static_cast<double>(in.step) / static_cast<double>(steps));
@@ -78,16 +80,23 @@ Gate null_experts_gate(YamlMap& keys, const GateShape& shape) {
   gate.score_columns = columns;
   gate.null_experts = nulls;
   gate.fixed_count = nulls == 0;
-  gate.route = [k, columns](const GateInput& in) {
+  gate.route = [k, nulls, columns](const GateInput& in) {
     GateChoices out;
+    out.null_counts.assign(static_cast<std::size_t>(nulls), 0);
     BestOf best;
     std::vector<std::uint32_t> experts;
     std::vector<double> weights;
     for (std::int64_t t = 0; t < in.tokens; ++t) {
       const auto row = score_row(in, 0, t, columns);
       experts.clear();
-      for (const std::uint32_t e : best.of(row, k)) {
-        if (e < static_cast<std::uint32_t>(in.experts)) experts.push_back(e);
+      const auto chosen = best.of(row, k);
+      out.first_columns.push_back(chosen.front());
+      for (const std::uint32_t e : chosen) {
+        if (e < static_cast<std::uint32_t>(in.experts)) {
+          experts.push_back(e);
+        } else {
+          ++out.null_counts[e - static_cast<std::uint32_t>(in.experts)];
+        }
       }
       add_softmax_row(row, experts, weights, out);
     }
@@ -165,11 +174,13 @@ Gate comet_gate(YamlMap& keys, const GateShape& shape) {
     BestOf best;
     const auto experts = static_cast<std::size_t>(in.experts);
     std::vector<double> reach(2 * experts);  // heap order from 1: nodes, then leaves
+    std::vector<double> reached_leaves(static_cast<std::size_t>(k) * experts);
     std::vector<double> weight(experts);
     for (std::int64_t t = 0; t < in.tokens; ++t) {
       const auto leaves = score_row(in, 0, t, k * in.experts);
       const auto splits = score_row(in, 1, t, std::max(1, k * nodes));
-      const double greatest = *std::max_element(leaves.begin(), leaves.end());
+      // Of the leaves that are reached: beside a greater one elsewhere they could all vanish.
+      double greatest = -std::numeric_limits<double>::infinity();
       std::fill(weight.begin(), weight.end(), 0.0);
       double sum = 0;
       for (std::size_t tree = 0; tree < static_cast<std::size_t>(k); ++tree) {
@@ -181,10 +192,16 @@ Gate comet_gate(YamlMap& keys, const GateShape& shape) {
           reach[2 * node + 1] = reach[node] * (1 - left);
         }
         for (std::size_t e = 0; e < experts; ++e) {
-          const double w = reach[experts + e] * std::exp(leaves[tree * experts + e] - greatest);
-          weight[e] += w;
-          sum += w;
+          const std::size_t leaf = tree * experts + e;
+          reached_leaves[leaf] = reach[experts + e];
+          if (reached_leaves[leaf] > 0) greatest = std::max(greatest, leaves[leaf]);
         }
+      }
+      for (std::size_t leaf = 0; leaf < reached_leaves.size(); ++leaf) {
+        if (reached_leaves[leaf] <= 0) continue;
+        const double w = reached_leaves[leaf] * std::exp(leaves[leaf] - greatest);
+        weight[leaf % experts] += w;
+        sum += w;
       }
       const auto reached =
           std::count_if(weight.begin(), weight.end(), [](double w) { return w > 0; });
