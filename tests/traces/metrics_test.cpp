@@ -115,6 +115,15 @@ TEST(Destinations, MatchHandComputedCopies) {
   EXPECT_DOUBLE_EQ(found.nodes_per_token, 4.0 / 3);
 }
 
+// 6 experts on 4 ranks as the contiguous placement puts them: {0,1} {2,3} {4} {5}. Runs of
+// ceil(6 / 4) = 2 would leave rank 3 empty and experts 4 and 5 together.
+TEST(Destinations, BlocksDifferByAtMostOne) {
+  const auto trace = make_tokens(6, 2, {{{0, 1}, {4, 5}}});
+  const Destinations found = destinations(trace.tokens, 4, 2);
+  EXPECT_DOUBLE_EQ(found.ranks_per_token, 3.0 / 2);
+  EXPECT_DOUBLE_EQ(found.nodes_per_token, 1);
+}
+
 // Two groups of 2 tokens, 2 experts, top-1: group 0 chooses 0 twice, group 1 expert 1 twice.
 // p = 1/2; between = per expert 2 x 2 x 1/4 = 1, so 2 over G - 1 = 1; sampling 2 x 1/4 = 1/2;
 // over_sampling 4. within 0, so the intraclass share is 1.

@@ -5,6 +5,7 @@
 
 #include "sim/core/error.h"
 #include "traces/distinct_places.h"
+#include "traces/expert_block.h"
 
 namespace sim {
 
@@ -12,12 +13,12 @@ Destinations destinations(const LayerTokens& tokens, int ranks, int ranks_per_no
   SIM_CHECK(ranks >= 1 && ranks_per_node >= 1, "experts lie on ranks, ranks in nodes");
   Destinations result;
   if (tokens.tokens == 0) return result;
-  const int per_rank = (tokens.experts + ranks - 1) / ranks;
   std::vector<std::int32_t> rank_of;
   std::vector<std::int32_t> node_of;
-  for (int e = 0; e < tokens.experts; ++e) {
-    rank_of.push_back(e / per_rank);
-    node_of.push_back(e / per_rank / ranks_per_node);
+  for (int rank = 0; rank < ranks; ++rank) {
+    const auto held = static_cast<std::size_t>(block_of_rank(tokens.experts, ranks, rank).size);
+    rank_of.insert(rank_of.end(), held, rank);
+    node_of.insert(node_of.end(), held, rank / ranks_per_node);
   }
   std::vector<std::int64_t> to_rank(static_cast<std::size_t>(ranks), 0);
   std::vector<std::int64_t> to_node(static_cast<std::size_t>(ranks), 0);

@@ -1,4 +1,4 @@
-// To how many ranks and nodes a token travels when experts lie in equal contiguous runs.
+// To how many ranks and nodes a token travels when experts lie in contiguous blocks.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@ struct Destinations {
   double ranks_per_token = 0;  // distinct ranks that hold one of the token's choices: mean
   double nodes_per_token = 0;  // distinct nodes
 };
-// Expert e lies on rank e / ceil(experts / ranks), rank r in node r / ranks_per_node. All 0 without
-// tokens. REQUIRES: 1 <= ranks, ranks_per_node.
+// Experts lie on ranks as block_of_rank says (the contiguous placement), rank r in node
+// r / ranks_per_node. All 0 without tokens. REQUIRES: 1 <= ranks, ranks_per_node.
 Destinations destinations(const LayerTokens& tokens, int ranks, int ranks_per_node);
 
 }  // namespace sim

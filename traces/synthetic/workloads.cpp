@@ -155,12 +155,6 @@ const NamedWorkload& named(Workload workload) {
   return kNamedWorkloads[static_cast<std::size_t>(workload)];
 }
 
-ExpertBlock block_of_rank(int experts, int ranks, int rank) {
-  const int base = experts / ranks;
-  const int larger = experts % ranks;
-  return {rank * base + std::min(rank, larger), base + (rank < larger ? 1 : 0)};
-}
-
 ResolvedWorkload resolve(const WorkloadSpec& spec, int experts, int top_k) {
   if (experts < 1 || experts > 65536) {
     throw Error(fmt::format("a layer has 1 to 65536 experts, not {}", experts));
@@ -239,6 +233,9 @@ std::vector<std::int64_t> tokens_of_ranks(const WorkloadSpec& spec,
   const std::size_t ranks = tokens_per_rank.size();
   if (ranks < 2) throw Error("source-ragged needs at least 2 ranks");
   const double above = spec.intensity.value_or(kDefaultRaggedness) - 1;
+  SIM_CHECK(std::all_of(tokens_per_rank.begin(), tokens_per_rank.end(),
+                        [&](std::int64_t n) { return n == tokens_per_rank.front(); }),
+            "ranks that are alike before they are made ragged");
   double exact = 0;  // of the ranks so far: rounding it keeps the sum
   std::int64_t given = 0;
   for (std::size_t r = 0; r < ranks; ++r) {

@@ -32,6 +32,7 @@
 #include <string_view>
 #include <vector>
 
+#include "traces/expert_block.h"
 #include "traces/routing.h"
 #include "traces/synthetic/synthetic.h"
 
@@ -152,19 +153,13 @@ struct ResolvedWorkload {
 };
 ResolvedWorkload resolve(const WorkloadSpec& spec, int experts, int top_k);
 
-// The experts [first, first + size) of a rank: contiguous blocks, larger ones first.
-struct ExpertBlock {
-  int first = 0;
-  int size = 0;
-};
-ExpertBlock block_of_rank(int experts, int ranks, int rank);
-
 // The hot experts of a layer in a step, in no order that matters; empty where there are none.
 std::vector<std::uint16_t> hot_set(const ResolvedWorkload& workload, int step, int layer,
                                    std::uint64_t seed);
 
 // Tokens that each rank brings: as given, but for source-ragged, whose tokens fall on a line from
 // intensity times the mean to what is left; the sum stays. Throws Error with one rank.
+// REQUIRES for source-ragged: as many for every rank.
 std::vector<std::int64_t> tokens_of_ranks(const WorkloadSpec& spec,
                                           std::vector<std::int64_t> tokens_per_rank);
 

@@ -6,6 +6,7 @@
 
 #include "sim/core/error.h"
 #include "sim/policies/placement/placement.h"
+#include "traces/expert_block.h"
 
 namespace sim {
 namespace {
@@ -28,12 +29,10 @@ std::vector<ExpertId> to_slots(const PlacementInput& input,
 // Experts in the given order in blocks whose sizes differ by at most one, larger ones first.
 std::vector<std::vector<int>> in_blocks(const std::vector<int>& order, int ranks) {
   std::vector<std::vector<int>> by_rank(size_of(ranks));
-  const std::size_t base = order.size() / size_of(ranks);
-  const std::size_t larger = order.size() % size_of(ranks);
-  std::size_t next = 0;
-  for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
-    const std::size_t count = base + (rank < larger ? 1 : 0);
-    for (std::size_t k = 0; k < count; ++k) by_rank[rank].push_back(order[next++]);
+  for (int rank = 0; rank < ranks; ++rank) {
+    const ExpertBlock block = block_of_rank(static_cast<int>(order.size()), ranks, rank);
+    const auto first = order.begin() + block.first;
+    by_rank[size_of(rank)].assign(first, first + block.size);
   }
   return by_rank;
 }
