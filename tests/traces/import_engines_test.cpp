@@ -210,6 +210,21 @@ TEST(ImportEngines, RoutedExpertsPerRequest) {
   file.write(R"({"routed_experts": [[[0, 1]], [[0, 1], [2, 3]]]})");
   EXPECT_EQ(import_error(file),
             file.path() + ":1:1: routed_experts: 2 layers, the tokens before have 1");
+  // 2^64 - 1 is no -1.
+  file.write(R"({"routed_experts": [[[18446744073709551615, 1]]]})");
+  EXPECT_EQ(
+      import_error(file),
+      file.path() + ":1:1: experts of layer 0: 18446744073709551615 is not an expert from 0 to 7");
+}
+
+// With one choice a blank row looks like one of expert 0.
+TEST(ImportEngines, LoneZerosOfTopOneAreSaid) {
+  const TempFile file("t.jsonl", R"({"routed_experts": [[[0], [0]], [[0], [3]], [[0], [0]]]})");
+  const Imported got = import(file);
+  EXPECT_EQ(got.report.rows, 3);
+  EXPECT_EQ(got.report.notes.back(),
+            "2 tokens choose expert 0 alone in every layer: with one choice this looks the same as "
+            "a token that was not run; they were kept");
 }
 
 TEST(ImportEngines, LoadsPerLineAndStep) {

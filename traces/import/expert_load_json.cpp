@@ -22,6 +22,7 @@ namespace {
 
 // 65,536 experts of this many have a sum of 63 bits.
 constexpr std::int64_t kMostCount = std::int64_t{1} << 46;
+constexpr std::size_t kMostSeenBytes = std::size_t{1} << 30;
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 class LoadReader {
@@ -94,6 +95,11 @@ class LoadReader {
     if (loads.size() != experts_) {
       record.fail(fmt::format("layer {}: {} experts, not {}", layer, loads.size(), experts_));
     }
+    seen_bytes_ += kCountCellBytes + tag.size();
+    if (seen_bytes_ > kMostSeenBytes) {
+      record.fail("so many loads need more than 1 GiB to tell them apart",
+                  "split the file by steps or ranks");
+    }
     if (!seen_.emplace(step, tag, layer, rank).second) {
       record.fail(fmt::format("layer {} of step {} is there twice", layer, step),
                   "loads of several ranks need a 'source_rank'");
@@ -125,6 +131,7 @@ class LoadReader {
   std::size_t experts_ = 0;
   std::optional<Histograms> histograms_;
   std::set<std::tuple<std::int64_t, std::string, std::int64_t, std::int64_t>> seen_;
+  std::size_t seen_bytes_ = 0;
 };
 
 // A line that is whole by itself, and no list of records.

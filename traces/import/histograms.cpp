@@ -9,7 +9,7 @@
 
 namespace sim {
 namespace {
-constexpr std::size_t kMostCounters = std::size_t{1} << 27;  // 1 GiB
+constexpr std::size_t kMostBytes = std::size_t{1} << 30;
 }
 
 std::size_t Histograms::tag_number(const std::string& tag) {
@@ -22,7 +22,7 @@ std::vector<std::int64_t>& Histograms::at(const std::string& tag, int layer_numb
                                           std::int64_t step) {
   Cell& cell = cells_[{step, tag_number(tag), layer_number}];
   if (cell.counts.empty()) {
-    if (cells_.size() > kMostCounters / static_cast<std::size_t>(experts_)) {
+    if (cells_.size() > kMostBytes / (kCountCellBytes + 8 * static_cast<std::size_t>(experts_))) {
       throw Error("the counts of this file need more than 1 GiB", "split it by tag or step");
     }
     cell.counts.assign(static_cast<std::size_t>(experts_), 0);

@@ -1,6 +1,7 @@
 // Collects counts per (step, tag, layer, expert) and writes them as a trace of counts.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <tuple>
@@ -10,6 +11,10 @@
 #include "traces/trace_format.h"
 
 namespace sim {
+
+// What a cell of a map takes beside its counters: node, key, vector, both allocations' heads
+// (96 + 24 + 2 * 16 bytes, rounded up).
+inline constexpr std::size_t kCountCellBytes = 160;
 
 class Histograms {
  public:

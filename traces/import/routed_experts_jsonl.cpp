@@ -29,6 +29,9 @@ bool is_blank(JsonValue ids) {
          std::all_of(ids.begin(), ids.end(), [](JsonValue id) { return id.whole() == 0U; });
 }
 
+// One choice, of expert 0: with top-1 nothing tells it from a row that is blank.
+bool is_lone_zero(JsonValue ids) { return ids.size() == 1 && ids[0].whole() == 0U; }
+
 struct Columns {
   bool request = false, prompt = false, tag = false, phase = false;
 };
@@ -69,6 +72,7 @@ class Reader {
   }
 
   std::int64_t blank_tokens() const { return blank_tokens_; }
+  std::int64_t lone_zero_tokens() const { return lone_zero_tokens_; }  // not blank
   std::size_t layers() const { return layers_; }
 
  private:
@@ -86,6 +90,7 @@ class Reader {
         line.fail(fmt::format("{}: {} layers, the tokens before have {}", line.name(field),
                               token.size(), layers_));
       }
+      if (std::all_of(token.begin(), token.end(), is_lone_zero)) ++lone_zero_tokens_;
       if (std::all_of(token.begin(), token.end(), is_blank)) {
         ++blank_tokens_;
       } else {
@@ -99,6 +104,7 @@ class Reader {
   int experts_;
   std::size_t layers_ = 0;
   std::int64_t blank_tokens_ = 0;
+  std::int64_t lone_zero_tokens_ = 0;
 };
 
 }  // namespace
@@ -161,6 +167,12 @@ ImportReport import_routed_experts_jsonl(const ImportJob& job) {
   if (scan.blank_tokens() > 0) {
     report.notes.push_back(fmt::format(
         "{} tokens have only zeros and were left out: they were not run", scan.blank_tokens()));
+  }
+  if (scan.lone_zero_tokens() > 0) {
+    report.notes.push_back(fmt::format(
+        "{} tokens choose expert 0 alone in every layer: with one choice this looks the same as a "
+        "token that was not run; they were kept",
+        scan.lone_zero_tokens()));
   }
   header.provenance = "imported from routed experts per request";
   for (const std::string& note : report.notes) header.provenance += "; " + note;

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include "sim/core/error.h"
+#include "traces/import/histograms.h"
 
 namespace sim {
 namespace {
 
-constexpr std::size_t kMostCounters = std::size_t{1} << 27;  // 1 GiB
+constexpr std::size_t kMostBytes = std::size_t{1} << 30;
 
 TraceHeader kept_header(const ImportJob& job, TraceHeader header) {
   if (job.options.steps && !header.has_steps) {
@@ -53,7 +54,7 @@ void TokenSink::append(const TokenRow& row) {
 void TokenSink::count(const TokenRow& row) {
   Cell& cell = cells_[{tokens_.has_steps ? row.step : 0, tokens_.has_tags ? row.tag : 0}];
   if (cell.counts.empty()) {
-    if (cells_.size() > kMostCounters / first_.back()) {
+    if (cells_.size() > kMostBytes / (kCountCellBytes + 8 * first_.back())) {
       throw Error(Place{job_.path}, "the counts of its steps need more than 1 GiB",
                   "--steps FROM:TO:EVERY keeps some of them");
     }
