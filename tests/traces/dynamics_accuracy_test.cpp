@@ -56,7 +56,12 @@ TEST(RecordedRuns, ANameSaysWhatWasTrained) {
   EXPECT_EQ(error_text([] { training_run_of("huge-k2-none-s1"); }),
             "'huge-k2-none-s1' is no name of a training run; like small-k2-switch0.01-s1: size, "
             "top-k, term with coefficient, seed");
-  EXPECT_NE(error_text([] { training_run_of("small-k2-none0.1-s1"); }), "");
+  for (const char* name : {"small-k2-none0.1-s1", "small-k2-switch.-s1", "small-k2-switch-s1",
+                           "small-k2-bias0.1.2-s1"}) {
+    EXPECT_NE(error_text([&] { training_run_of(name); }).find("is no name of a training run"),
+              std::string::npos)
+        << name;
+  }
 }
 
 TEST(RecordedRuns, AreReadFromTracesOfCounts) {
@@ -154,9 +159,24 @@ TEST(DynamicsAccuracy, ThePageIsWhatTheSamplesGiveToday) {
   });
   ASSERT_GE(runs.size(), 28u);
   const DynamicsConstants constants = read_dynamics_constants(folder + "constants.yaml");
-  const std::string tables =
-      dynamics_accuracy_markdown(measure_dynamics(constants, runs, kAccuracySeeds));
+  const DynamicsAccuracy accuracy = measure_dynamics(constants, runs, kAccuracySeeds);
+  const std::string tables = dynamics_accuracy_markdown(accuracy);
   EXPECT_NE(page.find(tables), std::string::npos) << tables;
+  // What holds whatever the page says.
+  double predicted = 0;
+  double count = 0;
+  for (const RunAccuracy& run : accuracy.runs) {
+    if (run.fitted) {
+      EXPECT_LE(run.error, kImbalanceTarget) << run.recorded->name;
+    } else {
+      predicted += run.error;
+      ++count;
+    }
+  }
+  EXPECT_LT(predicted / count, 0.20);
+  EXPECT_EQ(accuracy.predicted_order.right, accuracy.predicted_order.pairs);
+  EXPECT_EQ(accuracy.predicted_order.pairs, 15);
+  EXPECT_EQ(accuracy.fitted_order.pairs, 3);
   for (const RecordedRun& run : runs) {
     const auto& names = constants.fitted_to;
     EXPECT_EQ(fitting_run(run), std::find(names.begin(), names.end(), run.name) != names.end())

@@ -51,9 +51,11 @@ void fit(const DynamicsArguments& a) {
   }
   fitted.label = "fitted";
   fitted.provenance = fmt::format(
-      "random search of {} trials, {} trainings of the model per run: loss {:.3f}; imbalance over "
-      "windows of 20 steps is off by {:.1f} % in the mean of the fitted runs",
-      a.trials, a.seeds, loss, 100 * error);
+      "random search (seed 1) from {} constants, {} trials, {} trainings of the model per run: "
+      "loss "
+      "{:.3f}; imbalance over windows of 20 steps is off by {:.1f} % in the mean of the fitted "
+      "runs",
+      a.constants.empty() ? "the committed" : "given", a.trials, a.seeds, loss, 100 * error);
   fitted.fitted_to.clear();
   for (const RecordedRun& run : runs) fitted.fitted_to.push_back(run.name);
   WholeFile(a.out).write(dynamics_constants_yaml(fitted));

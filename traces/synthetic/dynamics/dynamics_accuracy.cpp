@@ -58,10 +58,11 @@ void add_naive(RunAccuracy& accuracy, std::span<const RecordedRun> runs) {
   accuracy.last_coefficient = curve_error(mean_curve(std::prev(after)->second), real.curve);
 }
 
-OrderAccuracy compare_order(std::span<const RunAccuracy> runs) {
+void compare_order(std::span<const RunAccuracy> runs, DynamicsAccuracy& accuracy) {
   struct Family {
     double coefficient = 0, recorded = 0, expected = 0;
     int seeds = 0;
+    bool fitted = false;
   };
   std::map<std::string, std::map<std::string, Family>> shapes;
   for (const RunAccuracy& run : runs) {
@@ -71,13 +72,15 @@ OrderAccuracy compare_order(std::span<const RunAccuracy> runs) {
     family.recorded += mean_of(run.recorded->curve);
     family.expected = mean_of(run.expected);
     ++family.seeds;
+    family.fitted = family.fitted || run.fitted;
   }
-  OrderAccuracy order;
   for (const auto& [shape, families] : shapes) {
     for (auto a = families.begin(); a != families.end(); ++a) {
       for (auto b = std::next(a); b != families.end(); ++b) {
         const double recorded =
             a->second.recorded / a->second.seeds - b->second.recorded / b->second.seeds;
+        OrderAccuracy& order =
+            a->second.fitted && b->second.fitted ? accuracy.fitted_order : accuracy.predicted_order;
         ++order.pairs;
         if ((a->second.expected - b->second.expected) * recorded > 0) {
           ++order.right;
@@ -88,7 +91,6 @@ OrderAccuracy compare_order(std::span<const RunAccuracy> runs) {
       }
     }
   }
-  return order;
 }
 
 }  // namespace
@@ -127,7 +129,7 @@ DynamicsAccuracy measure_dynamics(const DynamicsConstants& constants,
     compare_drops(now);
     add_naive(now, runs);
   }
-  accuracy.order = compare_order(accuracy.runs);
+  compare_order(accuracy.runs, accuracy);
   return accuracy;
 }
 

@@ -41,7 +41,8 @@ struct OrderAccuracy {
 
 struct DynamicsAccuracy {
   std::vector<RunAccuracy> runs;
-  OrderAccuracy order;
+  OrderAccuracy fitted_order;     // pairs of two families of which runs are fitted
+  OrderAccuracy predicted_order;  // all others
 };
 
 // REQUIRES: some of the runs are fitted. `seeds`: trainings of the model per family.

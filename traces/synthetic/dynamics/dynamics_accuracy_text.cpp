@@ -26,6 +26,13 @@ std::string error_table(const DynamicsAccuracy& accuracy) {
   return text;
 }
 
+std::string order_text(const OrderAccuracy& order) {
+  std::string text = fmt::format("{} of {}", order.right, order.pairs);
+  for (std::size_t i = 0; i < order.wrong.size(); ++i)
+    text += (i == 0 ? " (recorded otherwise: " : ", ") + order.wrong[i];
+  return text + (order.wrong.empty() ? "" : ")");
+}
+
 std::string summary(const DynamicsAccuracy& accuracy) {
   std::string text =
       "| runs | count | within 15 % | mean error | mean of fitted | last coefficient | "
@@ -48,12 +55,10 @@ std::string summary(const DynamicsAccuracy& accuracy) {
                         percent(mean / count), percent(last / count), drops,
                         count * static_cast<int>(kCapacityFactors.size()));
   }
-  text += fmt::format("\nOrder of the coefficients: {} of {} pairs as recorded",
-                      accuracy.order.right, accuracy.order.pairs);
-  for (std::size_t i = 0; i < accuracy.order.wrong.size(); ++i) {
-    text += (i == 0 ? "; recorded otherwise: " : ", ") + accuracy.order.wrong[i];
-  }
-  return text + ".\n";
+  text += fmt::format(
+      "\nOrder of the coefficients, pairs as recorded: predicted {}, two fitted coefficients {}.\n",
+      order_text(accuracy.predicted_order), order_text(accuracy.fitted_order));
+  return text;
 }
 
 std::string curves(const DynamicsAccuracy& accuracy) {

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <map>
 #include <regex>
+#include <system_error>
 
 #include "sim/core/error.h"
 #include "sim/input/text_file.h"
@@ -18,6 +20,11 @@ namespace {
 const std::map<std::string, int> kHidden = {
     {"tiny", 32}, {"small", 96}, {"large", 128}, {"wide", 96}};
 constexpr const char* kSuffix = ".counts.moetrace";
+
+bool read_number(const std::string& text, double& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size();
+}
 
 RecordedRun read_recorded_run(const std::string& path, const std::string& name) {
   RecordedRun recorded;
@@ -54,8 +61,10 @@ std::string RecordedRun::family() const { return name.substr(0, name.rfind("-s")
 TrainingRun training_run_of(const std::string& name) {
   static const std::regex form(R"((\w+)-k(\d)-(none|switch|bias)([0-9.]*)-s(\d{1,6}))");
   std::smatch parts;
+  double coefficient = 0;
   if (!std::regex_match(name, parts, form) || !kHidden.contains(parts[1]) ||
-      (parts[3] == "none") != (parts[4] == "")) {
+      (parts[3] == "none") != (parts[4] == "") ||
+      (parts[4] != "" && !read_number(parts[4].str(), coefficient))) {
     throw Error(fmt::format("'{}' is no name of a training run", name),
                 "like small-k2-switch0.01-s1: size, top-k, term with coefficient, seed");
   }
@@ -65,7 +74,7 @@ TrainingRun training_run_of(const std::string& name) {
   run.term = parts[3] == "switch" ? DynamicsTerm::kSwitch
              : parts[3] == "bias" ? DynamicsTerm::kBias
                                   : DynamicsTerm::kNone;
-  if (run.term != DynamicsTerm::kNone) run.coefficient = std::stod(parts[4]);
+  run.coefficient = coefficient;
   run.seed = std::stoull(parts[5]);
   return run;
 }
