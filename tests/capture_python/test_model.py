@@ -1,6 +1,7 @@
 """capture_model with the real PyTorch: what the trace holds is what the model's experts computed.
 """
 
+import contextlib
 import copy
 import io
 import json
@@ -10,6 +11,7 @@ import sys
 import unittest
 import warnings
 from pathlib import Path
+from unittest import mock
 
 from support import Case, needs_torch, torch
 
@@ -420,6 +422,85 @@ class ModelTest(Case):
             self.assertTrue(torch.equal(model(batch), expected))
             self.assertEqual(capture.counters()["stored_batches"], 2)
 
+    def test_what_the_copies_drop_is_left_out_of_the_trace(self):
+        class Copy:
+            ended = False
+
+            def query(self):
+                return self.ended
+
+        model = routers.Model([routers.MixtralSparseMoeBlock(), routers.MixtralSparseMoeBlock()])
+        expected = []
+        with self.capture(model, steps="explicit") as capture:
+            for step in range(3):
+                capture.step(step)
+                for microbatch in range(2):
+                    late = step == 1 and microbatch == 0
+                    if late:  # the device is behind, and there is no room to wait for it
+                        copy = Copy()
+                        nothing = {"ids": torch.zeros(0, 2, dtype=torch.int64)}
+                        capture._copies._waiting.append((copy, (step, 0), nothing, 0))
+                        limit, capture._copies._limit = capture._copies._limit, 0
+                    model(tokens())
+                    if late:
+                        copy.ended, capture._copies._limit = True, limit
+                    if step != 1:
+                        expected += seen(model)
+            counters = capture.counters()
+        self.assertEqual(
+            [counters[n] for n in ("stored_batches", "stored_tokens", "dropped_batches")],
+            [10, 10 * 15, 2],
+        )
+        self.assertEqual(counters["batches_dropped_before_the_log"], 2)
+        said, rows = self.imported("run.log")
+        self.assertIn("no room for 2 batches (30 tokens, 60 choices) within step 1, ", said)
+        self.assertIn("15 tokens left out: batches of their step and rank were dropped", said)
+        self.assertEqual(chosen(rows), expected)
+
+    def test_the_host_goes_on_where_warnings_are_errors(self):
+        def read(router, output):
+            raise ValueError("no answer")
+
+        model = routers.Model([routers.MixtralSparseMoeBlock(), routers.MixtralSparseMoeBlock()])
+        batch = tokens()
+        expected = model(batch)
+        silent = Adapter("MixtralSparseMoeBlock", read, child="gate")
+        capture = self.capture(model, adapters=[silent])
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()) as said:
+            warnings.simplefilter("error")
+            self.assertTrue(torch.equal(model(batch), expected))
+        self.assertEqual(len(capture.disabled), 2)
+        self.assertIn("router layers.0.mlp.gate is no longer recorded: no answer", said.getvalue())
+
+    def test_padding_that_cannot_be_left_out_is_said_once(self):
+        model = routers.Model([routers.MixtralSparseMoeBlock(), routers.MixtralSparseMoeBlock()])
+        forward = model.forward
+        model.forward = lambda input_ids, attention_mask=None: forward(input_ids[:, :2])
+        mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+        with self.capture(model) as capture, warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                model(input_ids=tokens(2, 3), attention_mask=mask)
+        self.assertEqual(
+            [str(w.message) for w in said],
+            [
+                "moe_capture: layers.0.mlp.gate: 4 rows, but the model was given input_ids of "
+                "shape (2, 3): the padding that attention_mask shows is recorded too"
+            ],
+        )
+        self.assertEqual(capture.counters()["stored_tokens"], 2 * 2 * 4)
+
+    def test_the_mask_is_waited_for_once_per_forward(self):
+        model = routers.Model([routers.MixtralSparseMoeBlock(), routers.MegatronBlock(2)])
+        mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+        with self.capture(model) as capture:
+            nonzero, waits = torch.Tensor.nonzero, []
+            count = lambda tensor: waits.append(tensor) or nonzero(tensor)
+            with mock.patch.object(torch.Tensor, "nonzero", count):
+                model(input_ids=tokens(2, 3), attention_mask=mask)
+            self.assertEqual(len(waits), 1)
+        self.assertEqual((capture.disabled, capture.counters()["stored_tokens"]), ({}, 2 * 3))
+
     def test_wrong_options(self):
         model = routers.Model([routers.MixtralSparseMoeBlock()])
         for mistake, options in (
@@ -473,7 +554,12 @@ class HostCopiesTest(unittest.TestCase):
         from moe_capture.host_copies import HostCopies
 
         written = []
-        copies = HostCopies(lambda where, fields: written.append(where), limit_bytes=100)
+        dropped = []
+        copies = HostCopies(
+            lambda where, fields: written.append(where),
+            lambda *what: dropped.append(what),
+            limit_bytes=100,
+        )
 
         class Copy:
             ended = False
@@ -490,8 +576,8 @@ class HostCopiesTest(unittest.TestCase):
         second.ended = True
         copies.put("c", {"ids": torch.zeros(2, dtype=torch.int64)})  # waits behind the two
         self.assertEqual(written, [])
-        copies.put("d", {"ids": torch.zeros(2, dtype=torch.int64)})  # no room
-        self.assertEqual(copies.dropped, 1)
+        copies.put("d", {"ids": torch.zeros(1, 2, dtype=torch.int64)})  # no room
+        self.assertEqual((copies.dropped, dropped), (1, [("d", 1, 2)]))
         first.ended = True
         copies.put("e", {"ids": torch.zeros(2, dtype=torch.int64)})
         self.assertEqual(written, ["a", "b", "c", "e"])

@@ -120,7 +120,12 @@ class RecordTest(Case):
             ("top_k is not 1 to options.top_k", {"ids": [[0, 1, 2]]}),
             ("layer is not below options.layers", {"layer": 1}),
             ("layer: -1, expected a number from 0 to 4294967295", {"layer": -1}),
-            ("step is below 0 or above 2^53", {"step": -1}),
+            ("step: -1, expected a number from 0 to 9007199254740992", {"step": -1}),
+            (
+                "step: 18446744073709551621, expected a number from 0 to 9007199254740992",
+                {"step": 2**64 + 5},  # whose low bits are 5
+            ),
+            ("step: 1.5, expected a number from 0 to 9007199254740992", {"step": 1.5}),
             ("ids: rows of different lengths; pad them and give choices=", {"ids": [[0, 1], [2]]}),
             ("ids: expected a tensor, an array, a buffer or a list, got str", {"ids": "01"}),
             (
@@ -149,14 +154,43 @@ class RecordTest(Case):
             ([8], {"layer_numbers": [1, 2]}),
             (["8"], {}),
             ([8], {"buffer_bytes": 1}),
+            ([8], {"buffer_bytes": 2**64 + 2**20}),
+            ([8], {"buffer_bytes": -1}),
+            ([8], {"model": "tiny\0"}),
+            ([8], {"provenance": "a\0test"}),
         ):
             with self.subTest(experts=experts, **more), self.assertRaises((ValueError, OSError)):
                 self.capture(experts=experts, **more)
+        with self.assertRaisesRegex(ValueError, "path: there is a NUL in it"):
+            Capture(self.path("run.log\0.txt"), experts=[8], top_k=2)
         with self.assertRaisesRegex(OSError, "no/folder/run.log"):
             Capture(self.path("no/folder/run.log"), experts=[8], top_k=2)
         self.capture().close()
         with self.assertRaisesRegex(OSError, "run.log"):
             self.capture(overwrite=False)
+
+    def test_a_tag_with_a_nul_is_refused(self):
+        with self.capture(tags=True) as log:
+            self.assertEqual(log.tag("a"), 0)
+            with self.assertRaisesRegex(ValueError, "tag: there is a NUL in it"):
+                log.tag("a\0b")
+
+    def test_a_drop_of_the_callers_leaves_the_step_out(self):
+        with self.capture() as log:
+            for step in range(3):
+                log.record(step=step, layer=0, ids=IDS)
+            log.drop(step=1, layer=0, tokens=4, choices=8)
+            with self.assertRaisesRegex(ValueError, "layer is not below options.layers"):
+                log.drop(step=1, layer=1, tokens=4, choices=8)
+            with self.assertRaisesRegex(ValueError, "tokens: -1, expected a number"):
+                log.drop(step=1, layer=0, tokens=-1, choices=8)
+            counters = log.counters()
+        self.assertEqual((counters["dropped_batches"], counters["dropped_tokens"]), (1, 4))
+        said, rows = self.imported("run.log")
+        self.assertEqual([r.step for r in rows], [0] * 3 + [2] * 3)
+        self.assertIn("imported.moetrace: 6 rows read as capture-log\n", said)
+        with self.assertRaisesRegex(ValueError, "this capture is closed"):
+            log.drop(step=1, layer=0, tokens=4, choices=8)
 
     def test_a_closed_log_takes_no_more(self):
         log = self.capture()

@@ -2,14 +2,18 @@
 into a trace.
 """
 
+import collections
 import io
 import pickle
+import random
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 from support import Case, needs_torch, numpy, torch
 from moe_capture import torch_file
+from moe_capture.sglang import WrongDump, import_dumps
 
 # Two layers, of which the first is dense; three logical experts on four physical ones, expert 1 of
 # the second layer twice.
@@ -158,7 +162,7 @@ class SglangTest(Case):
             (
                 "few.pt",
                 few,
-                "few.pt: input_ids: expected 1 of them, as topk_ids_of_layer has tokens",
+                "few.pt: input_ids: expected 1 numbers, as topk_ids_of_layer has tokens",
             ),
             (
                 "nan.pt",
@@ -225,6 +229,124 @@ class SglangTest(Case):
         with self.assertRaisesRegex(torch_file.FileRefused, "many.pt: its tensors are more than 8"):
             torch_file.load(self.path("many.pt"))
 
+    def test_a_directory_that_claims_much_or_shares_bytes_is_refused(self):
+        """The limit is of the file's own length, not of what its directory says."""
+        self.save("good.pt", torch.arange(6))
+        content = bytearray((self.folder / "good.pt").read_bytes())
+        for entry in zipfile.ZipFile(self.path("good.pt")).infolist():
+            at = content.rindex(entry.filename.encode()) - 46  # its place in the directory
+            self.assertEqual(content[at : at + 4], b"PK\1\2")
+            content[at + 24 : at + 28] = (2**31).to_bytes(4, "little")
+        (self.folder / "bad.pt").write_bytes(content)
+        with self.assertRaisesRegex(torch_file.FileRefused, "would be larger than the file"):
+            torch_file.load(self.path("bad.pt"))
+
+        # A storage that is read again and again, by turns as another type, and kept by no tensor.
+        self.save("good.pt", torch.arange(1000))
+
+        def reads(times):
+            content = b"\x80\x02]("
+            for turn in range(times):
+                kind, numbers = (b"Long", 1000) if turn % 2 else (b"Int", 2000)
+                content += b"(X\7\0\0\0storagectorch\n" + kind + b"Storage\nX\1\0\0\x000"
+                content += b"X\3\0\0\0cpuJ" + numbers.to_bytes(4, "little") + b"tQ"
+            self.with_pickle(content + b"e.")
+
+        reads(4)
+        self.assertEqual(len(torch_file.load(self.path("bad.pt"))), 4)
+        reads(20)
+        with self.assertRaisesRegex(torch_file.FileRefused, "more than 8 times the file"):
+            torch_file.load(self.path("bad.pt"))
+
+    def test_what_a_file_names_is_not_printed_without_end(self):
+        laughs = []
+        for _ in range(60):  # 2^60 words as text
+            laughs = [laughs, laughs]
+        record = {**token_record(0, 0, [1], [[0]], True), "rank": laughs}
+        self.save(
+            "laughs.pt", {"last_physical_to_logical_map": torch.tensor(MAP), "records": [record]}
+        )
+        done = self.convert("laughs.pt", "-o", "out")
+        self.assertEqual(
+            (done.returncode, done.stderr),
+            (1, "laughs.pt: a record's rank: expected a number from 0, got a list\n"),
+        )
+
+    def test_more_passes_than_the_file_can_count_are_refused(self):
+        shared = torch.zeros(2, 400, dtype=torch.int32)
+        records = [
+            {"forward_pass_id": n, "rank": 0, "global_physical_count": shared} for n in range(900)
+        ]
+        self.save(
+            "shared.pt",
+            {"last_physical_to_logical_map": torch.arange(400).repeat(2, 1), "records": records},
+        )
+        done = self.convert("shared.pt", "-o", "out")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(
+            done.stderr, "shared.pt: more forward passes than so small a file can count\n"
+        )
+
+    def test_any_bytes_give_a_message_or_a_result(self):
+        """Flips, cuts and copied pieces of valid dumps, in the archive and, with the checksums made
+        good, in its pickle.
+        """
+        ids = [[3, 0], [1, 2]]
+        self.save(
+            "tokens.pt",
+            {
+                "last_physical_to_logical_map": torch.tensor(MAP),
+                "records": [
+                    token_record(7, 0, [11, 12], ids, True),
+                    token_record(8, 0, [13], [[2]], False),
+                ],
+            },
+        )
+        self.save(
+            "passes.pt",
+            {
+                "last_physical_to_logical_map": torch.tensor(MAP),
+                "records": [
+                    {"forward_pass_id": n, "rank": 0, "global_physical_count": torch.ones(2, 4)}
+                    for n in range(2)
+                ],
+            },
+        )
+        self.save("stat.pt", {"logical_count": torch.ones(2, 2, 3)})
+        chance = random.Random(5)
+        outcomes = collections.Counter()
+        kinds = {"tokens.pt": 250, "passes.pt": 200, "stat.pt": 100}
+        tracemalloc.start()
+        for name, rounds in kinds.items():
+            whole = (self.folder / name).read_bytes()
+            with zipfile.ZipFile(self.path(name)) as source:
+                parts = {info.filename: source.read(info) for info in source.infolist()}
+            for turn in range(rounds):
+                bad = self.path("bad.pt")
+                if turn % 4 == 0:
+                    (self.folder / "bad.pt").write_bytes(_mutated(whole, chance))
+                else:
+                    part = chance.choice([n for n in parts if n.endswith(".pkl") or "/data/" in n])
+                    if turn % 4 < 3:
+                        part = next(n for n in parts if n.endswith("data.pkl"))
+                    with zipfile.ZipFile(bad, "w") as archive:
+                        for entry, content in parts.items():
+                            archive.writestr(
+                                entry, _mutated(content, chance) if entry == part else content
+                            )
+                try:
+                    import_dumps([bad], self.path("out"), overwrite=True)
+                    outcomes["imported"] += 1
+                except (WrongDump, torch_file.FileRefused, OSError, ValueError) as mistake:
+                    outcomes[type(mistake).__name__] += 1
+                    self.assertLess(len(str(mistake)), 1000)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        self.assertLess(most, 32 << 20)
+        self.assertGreater(outcomes["imported"], 20, outcomes)
+        self.assertGreater(outcomes["FileRefused"], 100, outcomes)
+        self.assertGreater(outcomes["WrongDump"], 20, outcomes)
+
     def with_pickle(self, content):
         """good.pt with another data.pkl, as bad.pt."""
         source = zipfile.ZipFile(self.path("good.pt"))
@@ -281,6 +403,22 @@ class SglangTest(Case):
                 else:
                     with self.assertRaisesRegex(torch_file.FileRefused, "a tensor (of shape|with)"):
                         torch_file.load(self.path("bad.pt"))
+
+
+def _mutated(content, chance):
+    """One to three changes of `content`: a byte flipped or set, an end cut, a piece doubled."""
+    content = bytearray(content)
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(content) or 1)
+        how = chance.randrange(5)
+        if how == 0:
+            content = content[:at]
+        elif how == 1:
+            content[at:at] = content[at : at + chance.randint(1, 40)]
+        elif at < len(content):
+            flipped = content[at] ^ 1 << chance.randrange(8)
+            content[at] = chance.randrange(256) if how == 2 else flipped
+    return bytes(content)
 
 
 class _Name:

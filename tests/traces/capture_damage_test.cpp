@@ -199,6 +199,45 @@ TEST(CaptureDamage, AForkedChildDoesNotRecord) {
   EXPECT_EQ(r.import().rows, 2);
 }
 
+// A log that could not be begun is not there, so that the host can try again; a file that was there
+// before stays.
+TEST(CaptureDamage, AFailedOpenLeavesNoFileOfItsOwn) {
+  const testing::TempFile log("host.log");
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    rlimit limit = {};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    const rlim_t usual = limit.rlim_cur;
+    const std::uint32_t experts[] = {64};
+    moe_capture_options options = MOE_CAPTURE_OPTIONS;
+    options.path = log.path().c_str();
+    options.layers = 1;
+    options.experts = experts;
+    options.top_k = 4;
+    const auto opens = [&](std::uint32_t flags, rlim_t most_bytes) {
+      limit.rlim_cur = most_bytes;
+      setrlimit(RLIMIT_FSIZE, &limit);
+      options.flags = flags;
+      moe_capture* capture = moe_capture_open(&options, nullptr, 0);
+      const bool opened = capture != nullptr;
+      moe_capture_close(&capture);
+      return opened;
+    };
+    const auto there = [&] { return access(log.path().c_str(), F_OK) == 0; };
+    for (const std::uint32_t flags : {0, +MOE_CAPTURE_OVERWRITE}) {
+      if (opens(flags, 10) || there()) _exit(1);
+    }
+    if (!opens(0, usual) || !there()) _exit(2);
+    if (opens(0, 10) || opens(MOE_CAPTURE_OVERWRITE, 10) || !there()) _exit(3);
+    _exit(opens(MOE_CAPTURE_OVERWRITE, usual) ? 0 : 4);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 // A limit on the size of files stands for a full disk: writes fail in the middle of the run.
 TEST(CaptureDamage, AFullDiskIsCountedAndTheHostGoesOn) {
   const testing::TempFile log("host.log");

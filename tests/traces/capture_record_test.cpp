@@ -1,6 +1,10 @@
 // The calls of the capture library: threads, and every message for a wrong argument.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstring>
 #include <thread>
 
 #include "tests/traces/recording.h"
@@ -175,6 +179,17 @@ TEST(CaptureRecord, EveryWrongBatchHasItsMessage) {
               b.positions = negative.data();
             }),
             request);
+  const std::string misaligned = "token_ids, tags, requests or positions is misaligned";
+  const auto askew = [](const auto*& column) {
+    column = reinterpret_cast<std::remove_reference_t<decltype(column)>>(
+        reinterpret_cast<std::uintptr_t>(column) + 1);
+  };
+  EXPECT_EQ(message_of_all([&](B& b) { askew(b.tags = tags.data()); }), misaligned);
+  EXPECT_EQ(message_of_all([&](B& b) { askew(b.requests = b.positions = ids.data()); }),
+            misaligned);
+  EXPECT_EQ(message_of_all([&](B& b) { askew(b.positions = b.requests = ids.data()); }),
+            misaligned);
+  EXPECT_EQ(message_of_all([&](B& b) { askew(b.token_ids = ids.data()); }), misaligned);
   EXPECT_EQ(message_of_all([](B&) {}), "stored");
   EXPECT_EQ(moe_capture_record(nullptr, nullptr), MOE_CAPTURE_NO_HANDLE);
   EXPECT_EQ(moe_capture_tag(all.capture, nullptr), MOE_CAPTURE_BAD_TAG_NAME);
@@ -233,6 +248,129 @@ TEST(CaptureRecord, NewerHeadersAreServedWhileTheyAskNothingNew) {
   EXPECT_EQ(moe_capture_record(r.capture, &newer.batch), MOE_CAPTURE_STORED);
   newer.unknown = 1;
   EXPECT_EQ(moe_capture_record(r.capture, &newer.batch), MOE_CAPTURE_BAD_SIZE);
+}
+
+// A host built with an older header: what its structs lack is 0, and no byte beyond them is read or
+// written.
+TEST(CaptureRecord, OlderHeadersAreServed) {
+  Recording r;
+  const std::vector<std::int64_t> ids = {1, 2};
+  moe_capture_batch batch = r.batch(0, 0, ids);
+  std::memset(reinterpret_cast<char*>(&batch) + offsetof(moe_capture_batch, row_bytes), 0x55,
+              sizeof batch - offsetof(moe_capture_batch, row_bytes));
+  EXPECT_EQ(moe_capture_record(r.capture, &batch), MOE_CAPTURE_BAD_STRIDE);
+  batch.size = offsetof(moe_capture_batch, row_bytes);
+  EXPECT_EQ(moe_capture_record(r.capture, &batch), MOE_CAPTURE_STORED);
+  batch.size -= 1;
+  EXPECT_EQ(moe_capture_record(r.capture, &batch), MOE_CAPTURE_BAD_SIZE);
+
+  moe_capture_counters counters;
+  std::memset(&counters, 0x55, sizeof counters);
+  counters.size = offsetof(moe_capture_counters, lost_batches);
+  EXPECT_EQ(moe_capture_get_counters(r.capture, &counters), 0);
+  EXPECT_EQ(counters.size, offsetof(moe_capture_counters, lost_batches));
+  EXPECT_EQ(counters.stored_batches, 1U);
+  EXPECT_EQ(counters.dropped_choices, 0U);
+  EXPECT_EQ(counters.lost_batches, 0x5555555555555555U);
+  counters.size -= 8;
+  EXPECT_EQ(moe_capture_get_counters(r.capture, &counters), MOE_CAPTURE_BAD_SIZE);
+  struct {
+    moe_capture_counters known = MOE_CAPTURE_COUNTERS;
+    std::uint64_t unknown = 7;
+  } newer;
+  newer.known.size = sizeof newer;
+  EXPECT_EQ(moe_capture_get_counters(r.capture, &newer.known), 0);
+  EXPECT_EQ(newer.known.refused_batches, 2U);
+  EXPECT_EQ(newer.unknown, 0U);
+
+  const testing::TempFile log("older.log");
+  const std::uint32_t experts[] = {16};
+  moe_capture_options options = MOE_CAPTURE_OPTIONS;
+  options.path = log.path().c_str();
+  options.layers = 1;
+  options.top_k = 2;
+  options.experts = experts;
+  options.buffer_bytes = 1;  // beyond what the older struct has
+  options.size = offsetof(moe_capture_options, buffer_bytes);
+  moe_capture* older = moe_capture_open(&options, nullptr, 0);
+  EXPECT_NE(older, nullptr);
+  moe_capture_close(&older);
+}
+
+// The host drops a batch itself, before record(): two layers drop the same micro-batch, so that
+// equal numbers of tokens would hide it.
+TEST(CaptureRecord, AHostsOwnDropLeavesItsStepOut) {
+  Recording r;
+  for (std::int64_t step = 0; step < 3; ++step) {
+    for (std::uint32_t layer = 0; layer < 2; ++layer) {
+      if (step == 1) {
+        EXPECT_EQ(moe_capture_drop(r.capture, step, layer, 0, 5, 10), MOE_CAPTURE_DROPPED);
+      }
+      EXPECT_EQ(r.record(step, layer, {1, 2, 3, 4}), MOE_CAPTURE_STORED);
+    }
+  }
+  EXPECT_EQ(moe_capture_drop(r.capture, -1, 0, 0, 1, 1), MOE_CAPTURE_BAD_STEP);
+  EXPECT_EQ(moe_capture_drop(r.capture, 0, 2, 0, 1, 1), MOE_CAPTURE_BAD_LAYER);
+  EXPECT_EQ(moe_capture_drop(r.capture, 0, 0, 1U << 31, 1, 1), MOE_CAPTURE_BAD_RANK);
+  EXPECT_EQ(moe_capture_drop(nullptr, 0, 0, 0, 1, 1), MOE_CAPTURE_NO_HANDLE);
+  moe_capture_counters counters = MOE_CAPTURE_COUNTERS;
+  moe_capture_get_counters(r.capture, &counters);
+  EXPECT_EQ(counters.dropped_batches, 2U);
+  EXPECT_EQ(counters.dropped_tokens, 10U);
+  EXPECT_EQ(counters.dropped_choices, 20U);
+  EXPECT_EQ(counters.refused_batches, 3U);
+  const ImportReport report = r.import();
+  EXPECT_EQ(report.rows, 4);
+  const std::vector<std::string> notes = {
+      r.log.path() +
+          ": the recorder had no room for 2 batches (10 tokens, 20 choices) within "
+          "step 1, layers 0 to 1, rank 0",
+      "2 tokens left out: batches of their step and rank were dropped"};
+  EXPECT_EQ(report.notes, notes);
+}
+
+// A host that breaks the rule and changes its ids meanwhile: the log stays readable, and each batch
+// is in it whole or said to be dropped.
+TEST(CaptureRecord, IdsThatChangeMeanwhileDoNotHarm) {
+  Recording r(0, {16, 16}, 8, 65536);
+  constexpr std::size_t kTokens = 256;
+  std::vector<std::int64_t> ids(kTokens * 8, 3);
+  std::atomic<bool> over = false;
+  std::thread flicker([&] {
+    while (!over) {
+      for (std::int64_t& id : ids) {
+        std::atomic_ref<std::int64_t>(id).store(id < 0 ? 3 : -1, std::memory_order_relaxed);
+      }
+    }
+  });
+  std::array<std::uint64_t, 3> results{};
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (std::int64_t step = 0; results[2] < 20 && std::chrono::steady_clock::now() < end; ++step) {
+    moe_capture_batch b = r.batch(step, 0, ids, 8);
+    b.flags = MOE_CAPTURE_NEGATIVE_IS_NONE;
+    const int result = moe_capture_record(r.capture, &b);
+    ASSERT_TRUE(result == MOE_CAPTURE_STORED || result == MOE_CAPTURE_DROPPED ||
+                result == MOE_CAPTURE_CHANGED)
+        << moe_capture_message(result);
+    results.at(result == MOE_CAPTURE_CHANGED ? 2 : static_cast<std::size_t>(result)) += 1;
+  }
+  over = true;
+  flicker.join();
+  EXPECT_GT(results[2], 0U) << "the thread met no batch on its way";
+  moe_capture_counters counters = MOE_CAPTURE_COUNTERS;
+  moe_capture_get_counters(r.capture, &counters);
+  EXPECT_EQ(counters.stored_batches, results[0]);
+  EXPECT_EQ(counters.dropped_batches, results[1] + results[2]);
+  EXPECT_EQ(counters.refused_batches, 0U);
+  r.close();
+  CaptureLog log(r.log.path(), CaptureLog::OnDamage::kThrow);
+  std::uint64_t found = 0, said = 0;
+  for (CaptureItem item = log.next(); item != CaptureItem::kEnd; item = log.next()) {
+    if (item == CaptureItem::kBatch) ++found;
+    if (item == CaptureItem::kDrops) said += log.drops().batches;
+  }
+  EXPECT_EQ(found, results[0]);
+  EXPECT_EQ(said, results[1] + results[2]);
 }
 
 TEST(CaptureRecord, ClosingTwiceIsHarmless) {

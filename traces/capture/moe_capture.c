@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,14 @@ enum {
   kLeastBuffer = 64 * 1024,
   kDefaultBuffer = 64 * 1024 * 1024
 };
+
+/* The least that a host's struct may have: what must be said. All behind it may be missing or 0,
+ * and a member that the header gains later comes at the end, so that these never grow. */
+#define LEAST_BYTES(TYPE, LAST) (offsetof(TYPE, LAST) + sizeof(((TYPE*)0)->LAST))
+static const size_t kLeastOptions = LEAST_BYTES(moe_capture_options, reserved);
+static const size_t kLeastBatch = LEAST_BYTES(moe_capture_batch, ids);
+static const size_t kLeastCounters = LEAST_BYTES(moe_capture_counters, dropped_choices);
+enum { kMostStruct = 4096 };
 
 /* What was dropped or lost since it was last written. Only the writer thread uses these. */
 typedef struct {
@@ -411,12 +420,12 @@ static moe_capture* refuse(moe_capture* c, char* error, size_t bytes, const char
   return NULL;
 }
 
-/* Copies a struct of the host's, whose header may be older (shorter) or newer (longer; then what
- * we do not know must be 0) than this library. */
+/* Copies a struct of the host's of at least `least` bytes, whose header may be older (shorter) or
+ * newer (longer; then what we do not know must be 0) than this library. */
 static int take_struct(void* to, size_t size, const void* from, size_t least) {
   size_t given;
   memcpy(&given, from, sizeof given);
-  if (given < least || given > 4096) return 0;
+  if (given < least || given > kMostStruct) return 0;
   for (size_t i = size; i < given; ++i) {
     if (((const unsigned char*)from)[i] != 0) return 0;
   }
@@ -478,7 +487,7 @@ moe_capture* moe_capture_open(const moe_capture_options* given, char* error, siz
   pthread_once(&once, prepare_process);
   moe_capture_options o;
   if (given == NULL) return refuse(NULL, error, error_bytes, NULL, "options is NULL");
-  if (!take_struct(&o, sizeof o, given, sizeof o)) {
+  if (!take_struct(&o, sizeof o, given, kLeastOptions)) {
     return refuse(NULL, error, error_bytes, NULL,
                   "options.size is not sizeof(moe_capture_options), or the header is newer");
   }
@@ -514,21 +523,32 @@ moe_capture* moe_capture_open(const moe_capture_options* given, char* error, siz
   reset_drop_slot(&c->drops[0]);
   reset_drop_slot(&c->drops[1]);
 
-  const int mode = o.flags & MOE_CAPTURE_OVERWRITE ? O_TRUNC : O_EXCL;
-  c->file = open(o.path, O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0644);
+  const int mode = O_WRONLY | O_CREAT | O_CLOEXEC;
+  c->file = open(o.path, mode | O_EXCL, 0644);
+  const int made = c->file >= 0; /* so it may be taken away again */
+  if (!made && errno == EEXIST && (o.flags & MOE_CAPTURE_OVERWRITE)) {
+    c->file = open(o.path, mode | O_TRUNC, 0644);
+  }
   if (c->file < 0) {
     return refuse(c, error, error_bytes, o.path,
                   errno == EEXIST ? "there is such a file; MOE_CAPTURE_OVERWRITE replaces it"
                                   : strerror(errno));
   }
-  if (!write_header(c, &o)) return refuse(c, error, error_bytes, o.path, strerror(errno));
+  if (!write_header(c, &o)) {
+    const int reason = errno;
+    if (made) unlink(o.path);
+    return refuse(c, error, error_bytes, o.path, strerror(reason));
+  }
 
   sigset_t all, before; /* the writer takes no signal of the host's; SIGXFSZ would end the host */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   const int failed = pthread_create(&c->writer, NULL, run_writer, c);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  if (failed) return refuse(c, error, error_bytes, o.path, "cannot start the writer thread");
+  if (failed) {
+    if (made) unlink(o.path);
+    return refuse(c, error, error_bytes, o.path, "cannot start the writer thread");
+  }
   return c;
 }
 
@@ -664,11 +684,17 @@ static int check_columns(const moe_capture* c, const moe_capture_batch* b) {
   return 0;
 }
 
-/* Fills in the strides. */
-static int check_batch(const moe_capture* c, moe_capture_batch* b) {
+static int check_place(const moe_capture* c, const moe_capture_batch* b) {
   if (b->step < 0 || b->step > MOE_CAPTURE_MOST_STEP) return MOE_CAPTURE_BAD_STEP;
   if (b->layer >= c->layers) return MOE_CAPTURE_BAD_LAYER;
   if (b->source_rank > INT32_MAX) return MOE_CAPTURE_BAD_RANK;
+  return 0;
+}
+
+/* Fills in the strides. */
+static int check_batch(const moe_capture* c, moe_capture_batch* b) {
+  const int wrong_place = check_place(c, b);
+  if (wrong_place) return wrong_place;
   if (b->top_k < 1 || b->top_k > c->top_k) return MOE_CAPTURE_BAD_TOP_K;
   if (b->id_type > MOE_CAPTURE_U8) return MOE_CAPTURE_BAD_ID_TYPE;
   if ((b->flags & ~(uint32_t)MOE_CAPTURE_NEGATIVE_IS_NONE) != 0 ||
@@ -679,6 +705,12 @@ static int check_batch(const moe_capture* c, moe_capture_batch* b) {
   const size_t size = id_bytes(b->id_type);
   if (b->row_bytes == 0) b->row_bytes = b->top_k * size;
   if (b->weights_row_bytes == 0) b->weights_row_bytes = b->top_k * sizeof(float);
+  if ((uintptr_t)b->token_ids % sizeof(int64_t) != 0 ||
+      (uintptr_t)b->tags % sizeof(uint32_t) != 0 ||
+      (uintptr_t)b->requests % sizeof(int64_t) != 0 ||
+      (uintptr_t)b->positions % sizeof(int64_t) != 0) {
+    return MOE_CAPTURE_MISALIGNED;
+  }
   if (b->row_bytes < b->top_k * size || b->row_bytes % size != 0 ||
       (uintptr_t)b->ids % size != 0 || b->weights_row_bytes < b->top_k * sizeof(float)) {
     return MOE_CAPTURE_BAD_STRIDE;
@@ -761,61 +793,53 @@ static uint64_t token_bytes(const moe_capture_batch* b) {
          (choices_vary(b) ? 1 : 0);
 }
 
-static unsigned char* put_weights(unsigned char* to, const moe_capture_batch* b, uint32_t first,
-                                  uint32_t tokens) {
-  for (uint32_t t = first; t < first + tokens; ++t) {
+/* Weights and ids of tokens that make top_k choices each. */
+static void put_rows(unsigned char* weights, unsigned char* ids, const moe_capture_batch* b,
+                     size_t width, uint32_t first, uint32_t tokens) {
+  for (uint32_t t = first; b->weights != NULL && t < first + tokens; ++t) {
     const unsigned char* row = (const unsigned char*)b->weights + t * b->weights_row_bytes;
-    if (!choices_vary(b)) {
-      to = put(to, row, b->top_k * sizeof(float));
-      continue;
-    }
-    const uint32_t count = b->choices ? b->choices[t] : b->top_k;
-    for (uint32_t i = 0; i < count; ++i) {
-      if (is_none(b, row_of(b, t) + i * id_bytes(b->id_type))) continue;
-      to = put(to, row + i * sizeof(float), sizeof(float));
-    }
+    weights = put(weights, row, b->top_k * sizeof(float));
   }
-  return to;
+  if (rows_adjacent(b)) {
+    narrow(b->id_type, ids, width, row_of(b, first), (size_t)tokens * b->top_k);
+    return;
+  }
+  for (uint32_t t = first; t < first + tokens; ++t, ids += width * b->top_k) {
+    narrow(b->id_type, ids, width, row_of(b, t), b->top_k);
+  }
 }
 
-static unsigned char* put_ids(unsigned char* to, const moe_capture_batch* b, size_t width,
-                              uint32_t first, uint32_t tokens) {
-  if (!choices_vary(b)) {
-    if (rows_adjacent(b)) {
-      const size_t count = (size_t)tokens * b->top_k;
-      narrow(b->id_type, to, width, row_of(b, first), count);
-      return to + width * count;
-    }
-    for (uint32_t t = first; t < first + tokens; ++t, to += width * b->top_k) {
-      narrow(b->id_type, to, width, row_of(b, t), b->top_k);
-    }
-    return to;
-  }
+/* Weights, ids and numbers of choices of tokens that may make fewer. The choices were counted
+ * before and room was reserved for as many: 0 when the host's memory does not hold as many any
+ * more. Here an id is read once. */
+static int put_choices(unsigned char* weights, unsigned char* ids, unsigned char* counts,
+                       const moe_capture_batch* b, size_t width, uint32_t experts, uint32_t first,
+                       uint32_t tokens, uint64_t choices) {
+  const size_t size = id_bytes(b->id_type);
+  uint64_t left = choices;
   for (uint32_t t = first; t < first + tokens; ++t) {
-    const uint32_t count = b->choices ? b->choices[t] : b->top_k;
-    for (uint32_t i = 0; i < count; ++i) {
-      const unsigned char* id = row_of(b, t) + i * id_bytes(b->id_type);
-      if (is_none(b, id)) continue;
-      narrow(b->id_type, to, width, id, 1);
-      to += width;
-    }
-  }
-  return to;
-}
-
-static void put_choice_counts(unsigned char* to, const moe_capture_batch* b, uint32_t first,
-                              uint32_t tokens) {
-  for (uint32_t t = first; t < first + tokens; ++t) {
-    const uint32_t count = b->choices ? b->choices[t] : b->top_k;
+    const uint32_t given = b->choices ? b->choices[t] : b->top_k;
+    const uint32_t count = given < b->top_k ? given : b->top_k;
     unsigned kept = 0;
     for (uint32_t i = 0; i < count; ++i) {
-      kept += !is_none(b, row_of(b, t) + i * id_bytes(b->id_type));
+      uint64_t id = 0; /* aligned for each type; little endian, so that it is also a narrower one */
+      memcpy(&id, row_of(b, t) + i * size, size);
+      if (is_none(b, (const unsigned char*)&id)) continue;
+      if (left == 0 || id >= experts) return 0;
+      --left;
+      ids = put(ids, &id, width);
+      if (b->weights != NULL) {
+        const unsigned char* row = (const unsigned char*)b->weights + t * b->weights_row_bytes;
+        weights = put(weights, row + i * sizeof(float), sizeof(float));
+      }
+      ++kept;
     }
-    *to++ = (unsigned char)kept;
+    *counts++ = (unsigned char)kept;
   }
+  return left == 0;
 }
 
-/* Some tokens of a batch as one frame; 0 when there is no room. */
+/* Some tokens of a batch as one frame: stored, dropped, or MOE_CAPTURE_CHANGED. */
 static int store_part(moe_capture* c, const moe_capture_batch* b, uint32_t first, uint32_t tokens,
                       uint64_t choices) {
   const size_t width = c->experts[b->layer] > 256 ? 2 : 1;
@@ -825,7 +849,7 @@ static int store_part(moe_capture* c, const moe_capture_batch* b, uint32_t first
   const uint64_t need = (kPrologue + size + kBlock - 1) / kBlock * kBlock;
   uint64_t position;
   unsigned char* to = reserve(c, need, &position);
-  if (to == NULL) return 0;
+  if (to == NULL) return MOE_CAPTURE_DROPPED;
   to = begin_frame(to + kPrologue, MOE_CAPTURE_FRAME_BATCH, (size_t)payload);
   to = put(to, &b->step, 8);
   to = put_u32(to, b->layer);
@@ -838,11 +862,16 @@ static int store_part(moe_capture* c, const moe_capture_batch* b, uint32_t first
   if (b->requests) to = put(to, b->requests + first, (size_t)8 * tokens);
   if (b->positions) to = put(to, b->positions + first, (size_t)8 * tokens);
   if (b->tags) to = put(to, b->tags + first, (size_t)4 * tokens);
-  if (b->weights) to = put_weights(to, b, first, tokens);
-  to = put_ids(to, b, width, first, tokens);
-  if (choices_vary(b)) put_choice_counts(to, b, first, tokens);
+  unsigned char* ids = to + (b->weights ? choices * sizeof(float) : 0);
+  if (!choices_vary(b)) {
+    put_rows(to, ids, b, width, first, tokens);
+  } else if (!put_choices(to, ids, ids + choices * width, b, width, c->experts[b->layer], first,
+                          tokens, choices)) {
+    publish(c, position, need, 0); /* as padding */
+    return MOE_CAPTURE_CHANGED;
+  }
   publish(c, position, need, size);
-  return 1;
+  return MOE_CAPTURE_STORED;
 }
 
 static int record(moe_capture* c, moe_capture_batch* b) {
@@ -857,20 +886,24 @@ static int record(moe_capture* c, moe_capture_batch* b) {
   const uint64_t row = token_bytes(b) + b->top_k * (2 + sizeof(float));
   const uint64_t most = (c->most_payload - kBatchHead) / row;
   uint64_t stored_tokens = 0, stored_choices = 0;
+  int result = MOE_CAPTURE_STORED;
   while (stored_tokens < b->tokens) {
     const uint64_t left = b->tokens - stored_tokens;
     const uint32_t tokens = (uint32_t)(left < most ? left : most);
     uint64_t part = choices;
     if (tokens < b->tokens) check_ids(b, experts, (uint32_t)stored_tokens, tokens, &part);
-    if (!store_part(c, b, (uint32_t)stored_tokens, tokens, part)) break;
+    result = store_part(c, b, (uint32_t)stored_tokens, tokens, part);
+    if (result != MOE_CAPTURE_STORED) break;
     stored_tokens += tokens;
     stored_choices += part;
   }
   atomic_fetch_add_explicit(&c->stored_tokens, stored_tokens, memory_order_relaxed);
   atomic_fetch_add_explicit(&c->stored_choices, stored_choices, memory_order_relaxed);
-  if (stored_tokens < b->tokens) {
-    count_drop(c, b, b->tokens - stored_tokens, choices - stored_choices);
-    return MOE_CAPTURE_DROPPED;
+  if (result != MOE_CAPTURE_STORED) {
+    /* (the parts of a changed batch may hold more choices than were counted at first) */
+    const uint64_t left = choices > stored_choices ? choices - stored_choices : 0;
+    count_drop(c, b, b->tokens - stored_tokens, left);
+    return result;
   }
   atomic_fetch_add_explicit(&c->stored_batches, 1, memory_order_relaxed);
   return MOE_CAPTURE_STORED;
@@ -881,9 +914,28 @@ int moe_capture_record(moe_capture* c, const moe_capture_batch* given) {
   if (forked(c)) return MOE_CAPTURE_FORKED;
   moe_capture_batch b;
   const int result =
-      take_struct(&b, sizeof b, given, sizeof b) ? record(c, &b) : MOE_CAPTURE_BAD_SIZE;
-  if (result < 0) atomic_fetch_add_explicit(&c->refused, 1, memory_order_relaxed);
+      take_struct(&b, sizeof b, given, kLeastBatch) ? record(c, &b) : MOE_CAPTURE_BAD_SIZE;
+  if (result < 0 && result != MOE_CAPTURE_CHANGED) {
+    atomic_fetch_add_explicit(&c->refused, 1, memory_order_relaxed);
+  }
   return result;
+}
+
+int moe_capture_drop(moe_capture* c, int64_t step, uint32_t layer, uint32_t source_rank,
+                     uint64_t tokens, uint64_t choices) {
+  if (c == NULL) return MOE_CAPTURE_NO_HANDLE;
+  if (forked(c)) return MOE_CAPTURE_FORKED;
+  moe_capture_batch b = MOE_CAPTURE_BATCH;
+  b.step = step;
+  b.layer = layer;
+  b.source_rank = source_rank;
+  const int wrong = check_place(c, &b);
+  if (wrong) {
+    atomic_fetch_add_explicit(&c->refused, 1, memory_order_relaxed);
+    return wrong;
+  }
+  count_drop(c, &b, tokens, choices);
+  return MOE_CAPTURE_DROPPED;
 }
 
 /* ---- the rest ---- */
@@ -913,21 +965,26 @@ int64_t moe_capture_tag(moe_capture* c, const char* name) {
   return result;
 }
 
-int moe_capture_get_counters(moe_capture* c, moe_capture_counters* counters) {
-  if (c == NULL || counters == NULL) return MOE_CAPTURE_NO_HANDLE;
-  if (counters->size != sizeof *counters) return MOE_CAPTURE_BAD_SIZE;
-  counters->stored_batches = atomic_load(&c->stored_batches);
-  counters->stored_tokens = atomic_load(&c->stored_tokens);
-  counters->stored_choices = atomic_load(&c->stored_choices);
-  counters->dropped_batches = atomic_load(&c->dropped_batches);
-  counters->dropped_tokens = atomic_load(&c->dropped_tokens);
-  counters->dropped_choices = atomic_load(&c->dropped_choices);
-  counters->lost_batches = atomic_load(&c->lost_batches);
-  counters->lost_tokens = atomic_load(&c->lost_tokens);
-  counters->lost_choices = atomic_load(&c->lost_choices);
-  counters->refused_batches = atomic_load(&c->refused);
-  counters->written_bytes = atomic_load(&c->written_bytes);
-  counters->write_errors = atomic_load(&c->write_errors);
+int moe_capture_get_counters(moe_capture* c, moe_capture_counters* given) {
+  if (c == NULL || given == NULL) return MOE_CAPTURE_NO_HANDLE;
+  const size_t size = given->size;
+  if (size < kLeastCounters || size > kMostStruct) return MOE_CAPTURE_BAD_SIZE;
+  moe_capture_counters counters = MOE_CAPTURE_COUNTERS;
+  counters.size = size;
+  counters.stored_batches = atomic_load(&c->stored_batches);
+  counters.stored_tokens = atomic_load(&c->stored_tokens);
+  counters.stored_choices = atomic_load(&c->stored_choices);
+  counters.dropped_batches = atomic_load(&c->dropped_batches);
+  counters.dropped_tokens = atomic_load(&c->dropped_tokens);
+  counters.dropped_choices = atomic_load(&c->dropped_choices);
+  counters.lost_batches = atomic_load(&c->lost_batches);
+  counters.lost_tokens = atomic_load(&c->lost_tokens);
+  counters.lost_choices = atomic_load(&c->lost_choices);
+  counters.refused_batches = atomic_load(&c->refused);
+  counters.written_bytes = atomic_load(&c->written_bytes);
+  counters.write_errors = atomic_load(&c->write_errors);
+  memset(given, 0, size); /* what only a newer header has is 0 */
+  memcpy(given, &counters, size < sizeof counters ? size : sizeof counters);
   return 0;
 }
 
@@ -999,6 +1056,8 @@ const char* moe_capture_message(int code) {
     case MOE_CAPTURE_BAD_TAG_NAME: return "the tag's name is NULL or longer than 65536 bytes";
     case MOE_CAPTURE_TOO_MANY_TAGS: return "there are 4096 tags already";
     case MOE_CAPTURE_NO_MEMORY: return "no memory";
+    case MOE_CAPTURE_MISALIGNED: return "token_ids, tags, requests or positions is misaligned";
+    case MOE_CAPTURE_CHANGED: return "the ids or choices changed while record() read them";
     case MOE_CAPTURE_WRITE_FAILED: return "a write to the log failed; the counters say what is lost";
     default: return "no code of this library";
   }

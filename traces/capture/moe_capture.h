@@ -13,16 +13,17 @@
  * into a .moetrace; a log whose host was killed is readable up to its last whole frame.
  *
  * Rules.
- *   Threads: record, tag, counters and flush may be called by any number of threads at once. Close
- *     only when no other call is running or will follow. Batches of one (step, layer, source rank)
- *     are joined in the order recorded, so they should come from one thread.
- *   Fork: a child must not record; there record() returns MOE_CAPTURE_FORKED, and close() frees
- *     the memory and leaves the file alone. Open a log of its own in the child.
- *   Close sets the handle to NULL, and closing NULL does nothing, so closing twice is harmless.
- *   Signals: the library's thread takes none. Do not end a thread while it is inside record().
- *   Errors come back as values; nothing throws, exits or prints. A full disk is counted and tried
- *     again with the next write; the host goes on.
- *   Structs begin with their size, so a host built with an older header keeps working. */
+ *   Threads: record, drop, tag, counters and flush may be called by any number of threads at once.
+ * Close only when no other call is running or will follow. Batches of one (step, layer, source
+ * rank) are joined in the order recorded, so they should come from one thread. Fork: a child must
+ * not record; there record() returns MOE_CAPTURE_FORKED, and close() frees the memory and leaves
+ * the file alone. Open a log of its own in the child. Close sets the handle to NULL, and closing
+ * NULL does nothing, so closing twice is harmless. Signals: the library's thread takes none. Do not
+ * end a thread while it is inside record(). Errors come back as values; nothing throws, exits or
+ * prints. A full disk is counted and tried again with the next write; the host goes on. Structs
+ * begin with their size, so a host built with an older header keeps working: members are only ever
+ * added at the end, what a shorter struct lacks is 0 (or not filled in), and what a longer one has
+ * beyond must be 0 (or becomes 0). */
 #ifndef MOE_CAPTURE_H
 #define MOE_CAPTURE_H
 
@@ -85,7 +86,8 @@ enum {
   MOE_CAPTURE_NEGATIVE_IS_NONE = 1 /* an id below 0 is a choice that was not made (I32 and I64) */
 };
 
-/* Some tokens in one layer. Pointers are read during record() only. */
+/* Some tokens in one layer. Pointers are read during record() only, and what they point to must not
+ * change meanwhile; ids and all [tokens] columns are aligned as their type is. */
 typedef struct moe_capture_batch {
   size_t size;          /* sizeof(moe_capture_batch) */
   int64_t step;         /* forward pass or training step, from 0 */
@@ -130,29 +132,42 @@ enum {
   MOE_CAPTURE_BAD_TAG_NAME = -18, /* tag() only, as the next two */
   MOE_CAPTURE_TOO_MANY_TAGS = -19,
   MOE_CAPTURE_NO_MEMORY = -20,
-  MOE_CAPTURE_WRITE_FAILED = -21 /* flush() and close() only */
+  MOE_CAPTURE_WRITE_FAILED = -21, /* flush() and close() only */
+  MOE_CAPTURE_MISALIGNED = -22,
+  MOE_CAPTURE_CHANGED = -23 /* ids or choices changed during the call; counted as dropped */
 };
 
+/* Every batch given to record() or drop() is stored, dropped or refused. Of a batch that goes in as
+ * several parts and is dropped in the midst, the tokens and choices are counted on both sides, the
+ * batch as dropped. So tokens and choices add up: those stored less those lost are in the log.
+ * lost_batches counts the log's frames: a lost batch of several parts counts once for each of
+ * them that is lost, and may be more than stored_batches. */
 typedef struct moe_capture_counters {
   size_t size;                                               /* sizeof(moe_capture_counters) */
   uint64_t stored_batches, stored_tokens, stored_choices;    /* copied into the buffer */
-  uint64_t dropped_batches, dropped_tokens, dropped_choices; /* no room in the buffer */
+  uint64_t dropped_batches, dropped_tokens, dropped_choices; /* no room, or drop() */
   uint64_t lost_batches, lost_tokens, lost_choices;          /* stored, but the disk refused */
-  uint64_t refused_batches;                                  /* record() returned below 0 */
-  uint64_t written_bytes;                                    /* length of the log */
+  uint64_t refused_batches; /* record() or drop() returned below 0, unless MOE_CAPTURE_CHANGED */
+  uint64_t written_bytes;   /* length of the log */
   uint64_t write_errors;
 } moe_capture_counters;
 
 typedef struct moe_capture moe_capture;
 
 /* Starts a log: its first frame is on disk when this returns. NULL on failure, with one line of
- * text in `error` (may be NULL). */
+ * text in `error` (may be NULL); a file that the call itself made is gone then. */
 MOE_CAPTURE_API moe_capture* moe_capture_open(const moe_capture_options* options, char* error,
                                               size_t error_bytes);
 
 /* Takes the batch whole, or drops it, or refuses it. A batch above 1 MiB (or a fourth of the
  * buffer) goes in as several parts, of which the last may be dropped alone. */
 MOE_CAPTURE_API int moe_capture_record(moe_capture* capture, const moe_capture_batch* batch);
+
+/* Says that the host itself dropped a batch before record(): it is counted as dropped, and the log
+ * says so before whatever this thread records later, so that import leaves out what it touches.
+ * MOE_CAPTURE_DROPPED, or a code below 0. */
+MOE_CAPTURE_API int moe_capture_drop(moe_capture* capture, int64_t step, uint32_t layer,
+                                     uint32_t source_rank, uint64_t tokens, uint64_t choices);
 
 /* The number of a tag (a domain, adapter, task): the same name gives the same number, from 0.
  * Below 0: a code from above. Takes a lock; call it outside of the hot path. */
@@ -191,8 +206,10 @@ MOE_CAPTURE_API const char* moe_capture_message(int code);
  * columns name, the ids always tag     number u32, its name; before the first batch that uses it
  *   drops   reason u32, batches u64, tokens u64, choices u64, least and greatest step i64, layer
  *           u32, source rank u32 of those batches. Stands before every batch that the thread
- *           whose batches were dropped recorded later.
- *   end     stored, dropped and lost batches, tokens, choices (9 x u64): the host closed the log */
+ *           whose batches were dropped recorded later. Reason MOE_CAPTURE_REASON_FULL: dropped,
+ *           in the host's batches; MOE_CAPTURE_REASON_WRITE_ERROR: lost, in frames
+ *   end     stored, dropped and lost batches, tokens, choices (9 x u64), as counters() has them:
+ *           the host closed the log */
 #define MOE_CAPTURE_MAGIC "MOECAPTR"
 enum {
   MOE_CAPTURE_LOG_VERSION = 1,

@@ -48,8 +48,8 @@ void attach_trace_import(CLI::App& parent) {
     a->options.more_files.assign(a->files.begin() + 1, a->files.end());
     if (!a->steps.empty()) a->options.steps = parse_step_range(a->steps);
     const ImportReport report = import_trace(a->files.front(), a->out, a->options);
-    std::cout << fmt::format("{}: {} rows of {} read as {}\n", a->out, report.rows, report.model,
-                             report.format);
+    const std::string of = report.model.empty() ? "" : " of " + report.model;
+    std::cout << fmt::format("{}: {} rows{} read as {}\n", a->out, report.rows, of, report.format);
     for (const std::string& note : report.notes) std::cout << "note: " << note << "\n";
   });
 }

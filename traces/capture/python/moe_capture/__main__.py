@@ -31,7 +31,8 @@ def main():
         ):
             print(line)
     except (WrongDump, FileRefused, OSError, ValueError) as mistake:
-        print(mistake, file=sys.stderr)
+        # (parts of a message may come from the file)
+        print("".join(c if c.isprintable() else "?" for c in str(mistake)), file=sys.stderr)
         return 1
     except ImportError as mistake:
         print(f"{mistake}: reading dumps of PyTorch needs NumPy", file=sys.stderr)

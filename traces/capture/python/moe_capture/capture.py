@@ -11,6 +11,7 @@ import weakref
 from . import library as lib
 from .arrays import matrix, vector
 
+MOST_STEP = 2**53
 _ID_TYPES = ("int64", "int32", "uint16", "uint8")
 
 
@@ -66,23 +67,23 @@ class Capture:
         )
         try:
             experts_array = _c_array(ctypes.c_uint32, array.array("I", self.experts))
-            numbers = (
+            layer_array = (
                 None
                 if layer_numbers is None
                 else _c_array(ctypes.c_int32, array.array("i", layer_numbers))
             )
             options = lib.Options(
                 ctypes.sizeof(lib.Options),
-                os.fsencode(self.path),
-                model.encode(),
-                provenance.encode(),
+                _c_text(os.fsencode(self.path), "path"),
+                _c_text(model.encode(), "model"),
+                _c_text(provenance.encode(), "provenance"),
                 len(self.experts),
                 _u32(top_k, "top_k"),
                 experts_array,
-                numbers,
+                layer_array,
                 flags,
                 0,
-                buffer_bytes,
+                number(buffer_bytes, "buffer_bytes", 2**40),
             )
         except (OverflowError, TypeError) as mistake:
             raise ValueError(f"experts, top_k, layer_numbers: {mistake}") from None
@@ -129,7 +130,7 @@ class Capture:
             raise ValueError("this capture is closed")
         batch = lib.Batch(
             ctypes.sizeof(lib.Batch),
-            step,
+            number(step, "step", MOST_STEP),
             _u32(layer, "layer"),
             _u32(rank, "rank"),
             _u32(rows, "tokens"),
@@ -171,14 +172,31 @@ class Capture:
             raise ValueError(lib.message(code))
         return code == lib.STORED
 
+    def drop(self, *, step, layer, tokens, choices, rank=0):
+        """Says that the caller dropped a batch of so many tokens and choices before record(): it is
+        counted as dropped, and import leaves its step and rank out.
+        """
+        if not self._handle:
+            raise ValueError("this capture is closed")
+        code = self._library.moe_capture_drop(
+            self._handle,
+            number(step, "step", MOST_STEP),
+            _u32(layer, "layer"),
+            _u32(rank, "rank"),
+            number(tokens, "tokens", 2**53),
+            number(choices, "choices", 2**53),
+        )
+        if code < 0:
+            raise ValueError(lib.message(code))
+
     def tag(self, name):
         """The number of a tag (a domain, a task): the same name gives the same number."""
         if not self._handle:
             raise ValueError("this capture is closed")
-        number = self._library.moe_capture_tag(self._handle, name.encode())
-        if number < 0:
-            raise ValueError(lib.message(number))
-        return number
+        code = self._library.moe_capture_tag(self._handle, _c_text(name.encode(), "tag"))
+        if code < 0:
+            raise ValueError(lib.message(code))
+        return code
 
     def counters(self):
         """What was stored, dropped, lost and written so far, by the names of moe_capture_counters;
@@ -227,14 +245,26 @@ def _end(library, handle):
     library.moe_capture_close(ctypes.byref(handle))
 
 
-def _u32(number, what):
+def number(value, what, most):
+    """`value` as an int from 0 to `most`; ValueError otherwise. ctypes would cut it to its bits."""
     try:
-        index = operator.index(number)
+        index = operator.index(value)
     except TypeError:
         index = -1
-    if not 0 <= index < 2**32:
-        raise ValueError(f"{what}: {number!r}, expected a number from 0 to {2**32 - 1}")
+    if not 0 <= index <= most:
+        raise ValueError(f"{what}: {value!r}, expected a number from 0 to {most}")
     return index
+
+
+def _u32(value, what):
+    return number(value, what, 2**32 - 1)
+
+
+def _c_text(text, what):
+    """`text` for C, where a NUL would end it."""
+    if b"\0" in text:
+        raise ValueError(f"{what}: there is a NUL in it")
+    return text
 
 
 def _c_array(c_type, numbers):

@@ -2,8 +2,10 @@
 
 import functools
 import inspect
+import sys
 import warnings
 
+from .capture import MOST_STEP, number
 from .host_copies import HostCopies
 from .inputs import Inputs
 
@@ -33,7 +35,8 @@ class ModelCapture:
         self._token_ids, self._requests, self._keep_padding = token_ids, requests, keep_padding
         self._inside, self._paused, self._inputs = False, 0, None
         self._next_request, self._batch = 0, 0
-        self._copies = HostCopies(self._write)
+        self._copies = HostCopies(self._write, self._drop)
+        self._said_padding = False
         self._model, self._had_forward = model, "forward" in vars(model)
         self._wrapper = _Forward(self, model)
         model.forward = self._wrapper
@@ -42,8 +45,8 @@ class ModelCapture:
             for layer, r in enumerate(routers)
         ]
 
-    def step(self, number):
-        """Forwards from here on belong to step `number` (needs steps="explicit"); several forwards
+    def step(self, step):
+        """Forwards from here on belong to step `step` (needs steps="explicit"); several forwards
         in a step append (microbatches).
         """
         if self._count_steps:
@@ -51,7 +54,7 @@ class ModelCapture:
                 'steps are counted by forwards here; capture_model(..., steps="explicit") lets '
                 "step() say them"
             )
-        self._step = int(number)
+        self._step = number(step, "step", MOST_STEP)
 
     def paused(self):
         """Context: nothing is recorded within it (evaluation, or a recomputation that is not
@@ -60,7 +63,9 @@ class ModelCapture:
         return _Paused(self)
 
     def counters(self):
-        """The log's counters, and what the hooks left out."""
+        """The log's counters, and what the hooks left out. dropped_batches has those in it that
+        found no room before the log.
+        """
         self._copies.drain(wait=True)
         result = self.log.counters()
         result.update(
@@ -107,7 +112,7 @@ class ModelCapture:
                 self._batch = self._inputs.shape[0]
         except Exception as mistake:  # never stop the host
             self._inputs = None
-            self._warn("the model's inputs", mistake)
+            _warn(f"the model's inputs are not read in this forward: {mistake}")
 
     def _routed(self, layer, router, output):
         if router.name in self.disabled:
@@ -123,12 +128,7 @@ class ModelCapture:
     def _disable(self, name, mistake):
         if name not in self.disabled:
             self.disabled[name] = str(mistake)
-            self._warn(f"router {name}", mistake)
-
-    def _warn(self, what, mistake):
-        warnings.warn(
-            f"moe_capture: {what} is no longer recorded: {mistake}", RuntimeWarning, stacklevel=2
-        )
+            _warn(f"router {name} is no longer recorded: {mistake}")
 
     def _record(self, layer, router, output):
         import torch
@@ -147,16 +147,21 @@ class ModelCapture:
                 if not self._described:  # what describes the tokens is said once, by one layer
                     fields.update(self._description(inputs, order))
                     self._described = True
-                real = None if self._keep_padding else inputs.real(order)
-                if real is not None:
+                if not self._keep_padding and inputs.has_padding:
                     fields = {
-                        k: v if v is None else v.index_select(0, real.to(v.device))
+                        k: v if v is None else v.index_select(0, inputs.real(order, v.device))
                         for k, v in fields.items()
                     }
             elif self._token_ids or self._requests:
                 raise ValueError(
                     f"{rows} rows, but the model was given input_ids of shape "
                     f"{inputs and inputs.shape}: which token a row belongs to is not known"
+                )
+            elif inputs is not None and inputs.has_padding and not self._said_padding:
+                self._said_padding = True
+                _warn(
+                    f"{router.name}: {rows} rows, but the model was given input_ids of shape "
+                    f"{inputs.shape}: the padding that attention_mask shows is recorded too"
                 )
             self._copies.put((self._step, layer), fields)
 
@@ -181,6 +186,25 @@ class ModelCapture:
         except Exception as mistake:  # never stop the host
             self._disable(name, mistake)
 
+    def _drain(self):
+        try:
+            self._copies.drain()
+        except Exception as mistake:  # never stop the host
+            _warn(f"a copy from the device failed: {mistake}")
+
+    def _drop(self, where, tokens, choices):
+        step, layer = where
+        if self.routers[layer].name not in self.disabled:
+            self.log.drop(step=step, layer=layer, rank=self.rank, tokens=tokens, choices=choices)
+
+
+def _warn(text):
+    """Warns and goes on, also where the host makes warnings errors."""
+    try:
+        warnings.warn(f"moe_capture: {text}", RuntimeWarning, stacklevel=3)
+    except Exception as warning:
+        print(warning, file=sys.stderr)
+
 
 class _Forward:
     """Stands as the model's own `forward`, so that it sees keyword arguments and ends by exception
@@ -201,7 +225,7 @@ class _Forward:
             return self.forward(*arguments, **keywords)
         finally:
             capture._inside = False
-            capture._copies.drain()
+            capture._drain()
 
     def __deepcopy__(self, memo):
         return getattr(memo[id(self._model)], "forward")

@@ -10,15 +10,15 @@ LIMIT_BYTES = 64 << 20
 
 class HostCopies:
     """A queue of batches whose tensors are on their way to the host; `write(where, fields)` gets
-    them in order of put().
+    them in order of put(), `drop(where, tokens, choices)` at once what there is no room for.
 
     A tensor on a CUDA device is copied to pinned memory without waiting; its batch is written by
     the first put() or drain() after the copy has ended. Tensors in host memory are written at once
     when nothing waits before them.
     """
 
-    def __init__(self, write, limit_bytes=LIMIT_BYTES):
-        self._write, self._limit = write, limit_bytes
+    def __init__(self, write, drop, limit_bytes=LIMIT_BYTES):
+        self._write, self._drop, self._limit = write, drop, limit_bytes
         self._waiting = collections.deque()  # (event or None, where, fields, bytes)
         self._bytes = 0
         self.dropped = 0
@@ -33,6 +33,8 @@ class HostCopies:
         size = sum(v.numel() * v.element_size() for v in fields.values() if v is not None)
         if self._bytes + size > self._limit:
             self.dropped += 1
+            ids = fields["ids"]
+            self._drop(where, ids.shape[0], ids.numel())  # how many ids count is not known yet
             return
         event = None
         if on_device:

@@ -36,11 +36,11 @@ class Inputs:
             and mask.shape[1] >= self.shape[1]
         ):
             self.mask, self.past = mask, mask.shape[1] - self.shape[1]
-        self._real = None
+        self.has_padding, self._real = False, {}
         if self.mask is not None:
-            kept = self.mask[:, self.past :] != 0
             # Waits for the device, once per forward.
-            self._real = None if bool(kept.all()) else kept
+            kept = (self.mask[:, self.past :] != 0).reshape(-1).nonzero().reshape(-1)
+            self.has_padding, self._kept = len(kept) < self.rows, kept
         self.position_ids = named.get("position_ids")
         cache = named.get("past_key_values")
         if self.mask is None and hasattr(cache, "get_seq_length"):
@@ -55,11 +55,16 @@ class Inputs:
         """[batch, sequence] as the rows of a router [rows]."""
         return (matrix.t() if sequence_first else matrix).reshape(-1)
 
-    def real(self, sequence_first):
-        """Indices of the rows that are no padding, or None when all are real."""
-        if self._real is None:
-            return None
-        return self.by_row(self._real, sequence_first).nonzero().reshape(-1)
+    def real(self, sequence_first, device):
+        """Indices of the rows that are no padding, on `device`. Made once for all routers."""
+        key = sequence_first, device
+        if key not in self._real:
+            rows, (batch, sequence) = self._kept, self.shape
+            if sequence_first:
+                line = rows.div(sequence, rounding_mode="floor")
+                rows = (rows % sequence * batch + line).sort()[0]
+            self._real[key] = rows.to(device)
+        return self._real[key]
 
     def requests(self, first):
         """[batch, sequence]: a number per row of the batch, from `first`."""

@@ -108,6 +108,12 @@ def _declare(loaded):
     for name, result, arguments in (
         ("open", handle, [ctypes.POINTER(Options), ctypes.c_char_p, ctypes.c_size_t]),
         ("record", ctypes.c_int, [handle, ctypes.POINTER(Batch)]),
+        (
+            "drop",
+            ctypes.c_int,
+            [handle, ctypes.c_int64]
+            + [ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64],
+        ),
         ("tag", ctypes.c_int64, [handle, ctypes.c_char_p]),
         ("get_counters", ctypes.c_int, [handle, ctypes.POINTER(Counters)]),
         ("flush", ctypes.c_int, [handle]),

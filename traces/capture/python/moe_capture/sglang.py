@@ -60,6 +60,8 @@ def import_dumps(paths, out, model="", overwrite=False):
         steps, counts = _sum_of_passes(dumps)
     else:
         return _write_tokens(dumps, out, model, overwrite)
+    if (counts < 0).any():
+        raise WrongDump(f"{paths[0]}: a count is below 0")
     kept = counts.sum(axis=(0, 2)) > 0
     if not kept.any():
         raise WrongDump(f"{paths[0]}: every count is 0")
@@ -105,7 +107,10 @@ def _array(path, what, value, dimensions):
             f"{path}: {what}: expected a tensor of numbers with "
             f"{' or '.join(map(str, dimensions))} dimensions"
         )
-    whole = value.astype("int64")
+    import numpy
+
+    with numpy.errstate(invalid="ignore"):  # of a NaN, which is refused
+        whole = value.astype("int64")
     if (whole != value).any():
         raise WrongDump(f"{path}: {what}: numbers that are not whole")
     return whole
@@ -114,7 +119,9 @@ def _array(path, what, value, dimensions):
 def _number(path, record, key):
     value = record.get(key)
     if type(value) is not int or value < 0:
-        raise WrongDump(f"{path}: a record's {key}: expected a number from 0, got {value!r}")
+        # (a repr of nested lists that name each other could be without end)
+        got = value if type(value) is int and abs(value) < 2**63 else f"a {type(value).__name__}"
+        raise WrongDump(f"{path}: a record's {key}: expected a number from 0, got {got}")
     return value
 
 
@@ -138,6 +145,9 @@ def _sum_of_passes(dumps):
     import numpy
 
     sums, shape = {}, None
+    # Records may share a tensor, a sum is made for each: the counts of a recorder's own dump take a
+    # fourth of this.
+    most = 8 * sum(os.path.getsize(path) for path, _ in dumps)
     for path, dump in dumps:
         logical, experts = _map_of(path, dump)
         if shape not in (None, (len(logical), experts)):
@@ -154,11 +164,13 @@ def _sum_of_passes(dumps):
                     f"{path}: global_physical_count: expected counts {list(logical.shape)}, got "
                     f"{list(counts.shape)}"
                 )
-            total = sums.setdefault(
-                _number(path, record, "forward_pass_id"), numpy.zeros(shape, dtype=numpy.int64)
-            )
+            forward_pass = _number(path, record, "forward_pass_id")
+            if forward_pass not in sums:
+                sums[forward_pass] = numpy.zeros(shape, dtype=numpy.int64)
+                if len(sums) * sums[forward_pass].nbytes > most:
+                    raise WrongDump(f"{path}: more forward passes than so small a file can count")
             layers = numpy.broadcast_to(numpy.arange(len(logical))[:, None], logical.shape)
-            numpy.add.at(total, (layers, logical), counts)
+            numpy.add.at(sums[forward_pass], (layers, logical), counts)
     passes = sorted(sums)
     return passes, numpy.stack([sums[p] for p in passes])
 
@@ -189,9 +201,13 @@ def _survey_tokens(dumps):
             kept = used if kept is None else kept | used
             most = max(most, int(made.sum(axis=2).max(initial=0)))
             tokens = record.get("input_ids")
-            if not isinstance(tokens, list) or len(tokens) != ids.shape[1]:
+            if (
+                not isinstance(tokens, list)
+                or len(tokens) != ids.shape[1]
+                or not all(type(t) is int and 0 <= t < 2**63 for t in tokens)
+            ):
                 raise WrongDump(
-                    f"{path}: input_ids: expected {ids.shape[1]} of them, as topk_ids_of_layer has "
+                    f"{path}: input_ids: expected {ids.shape[1]} numbers, as topk_ids_of_layer has "
                     "tokens"
                 )
             step, rank = _number(path, record, "forward_pass_id"), _number(path, record, "rank")

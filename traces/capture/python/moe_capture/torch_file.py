@@ -8,12 +8,14 @@ before 2.6 (CVE-2025-32434).
 """
 
 import io
+import os
 import pickle
 import pickletools
 import zipfile
 
 
-# Tensors may share a storage, each is a copy here: all of them at most this many times the file.
+# Tensors may share a storage, each is a copy here, and entries of an archive may share their bytes:
+# all that is read and made is at most this many times the file.
 _MOST_TIMES = 8
 
 
@@ -41,7 +43,7 @@ def load(path):
     with open(path, "rb") as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                return _load(archive)
+                return _load(archive, os.path.getsize(path))
         except zipfile.BadZipFile as mistake:
             raise FileRefused(
                 f"{path}: no archive of torch.save (1.6 or later): {mistake}"
@@ -54,7 +56,18 @@ def load(path):
             raise FileRefused(f"{path}: damaged: {type(mistake).__name__} {mistake}") from None
 
 
-def _load(archive):
+class _Budget:
+    def __init__(self, file_bytes):
+        self.file_bytes, self._left = file_bytes, _MOST_TIMES * file_bytes
+
+    def spend(self, size):
+        self._left -= size
+        if self._left < 0:
+            raise FileRefused(f"its tensors are more than {_MOST_TIMES} times the file")
+
+
+def _load(archive, file_bytes):
+    budget = _Budget(file_bytes)
     entries = {info.filename: info for info in archive.infolist()}
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -69,17 +82,19 @@ def _load(archive):
             info.compress_type != zipfile.ZIP_STORED
         ):  # torch.save stores; a small file cannot claim a large memory
             raise FileRefused(f"{name} is compressed")
+        if info.file_size > file_bytes:  # as the archive says, which may be anything
+            raise FileRefused(f"{name} would be larger than the file")
+        budget.spend(info.file_size)
         return archive.read(info)
 
     if folder + "byteorder" in entries and read("byteorder") != b"little":
         raise FileRefused("big-endian")
-    limit = _MOST_TIMES * sum(info.file_size for info in entries.values())
     content = read("data.pkl")
     # Python's unpickler makes room for as many remembered values as the greatest number says.
     for operation, argument, _ in pickletools.genops(content):
         if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
             raise FileRefused(f"it remembers value {argument} in {len(content)} bytes")
-    return _Unpickler(io.BytesIO(content), read, limit).load()
+    return _Unpickler(io.BytesIO(content), read, budget).load()
 
 
 class _Storage:
@@ -102,7 +117,7 @@ class _TensorMaker:
 
         if not isinstance(storage, _Storage) or len(size) != len(stride) or len(size) > 32:
             raise FileRefused("a tensor that is none")
-        if not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+        if not all(type(n) is int and 0 <= n < 2**63 for n in (offset, *size, *stride)):
             raise FileRefused("a tensor with a negative or no number in its shape")
         flat = numpy.frombuffer(storage.bytes, dtype=storage.type)
         elements = 1
@@ -130,18 +145,13 @@ class _DictMaker:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, read, limit_bytes):
+    def __init__(self, file, read, budget):
         super().__init__(file)
-        self._read, self._left, self._storages = read, limit_bytes, {}
-
-    def _spend(self, size):
-        self._left -= size
-        if self._left < 0:
-            raise FileRefused(f"its tensors are more than {_MOST_TIMES} times the file")
+        self._read, self._budget, self._storages = read, budget, {}
 
     def find_class(self, module, name):
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _TensorMaker(self._spend)
+            return _TensorMaker(self._budget.spend)
         if (module, name) == ("collections", "OrderedDict"):
             return _DictMaker()
         if module == "torch" and name in _STORAGES:
@@ -156,7 +166,9 @@ class _Unpickler(pickle.Unpickler):
         if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
             raise FileRefused("a reference to something that is no storage")
         _, type_name, key, _location, numel = identity
-        if type_name not in _STORAGES.values():
+        if type(key) is not str or type(numel) is not int:
+            raise FileRefused("a storage without a name or size")
+        if type(type_name) is not str or type_name not in _STORAGES.values():
             raise FileRefused("a storage of a type that is not read here")
         import numpy
 
