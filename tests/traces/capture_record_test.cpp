@@ -258,7 +258,7 @@ TEST(CaptureRecord, OlderHeadersAreServed) {
   moe_capture_batch batch = r.batch(0, 0, ids);
   std::memset(reinterpret_cast<char*>(&batch) + offsetof(moe_capture_batch, row_bytes), 0x55,
               sizeof batch - offsetof(moe_capture_batch, row_bytes));
-  EXPECT_EQ(moe_capture_record(r.capture, &batch), MOE_CAPTURE_BAD_STRIDE);
+  EXPECT_EQ(moe_capture_record(r.capture, &batch), MOE_CAPTURE_MISALIGNED);
   batch.size = offsetof(moe_capture_batch, row_bytes);
   EXPECT_EQ(moe_capture_record(r.capture, &batch), MOE_CAPTURE_STORED);
   batch.size -= 1;
@@ -335,9 +335,8 @@ TEST(CaptureRecord, IdsThatChangeMeanwhileDoNotHarm) {
   Recording r(0, {16, 16}, 8, 65536);
   constexpr std::size_t kTokens = 256;
   std::vector<std::int64_t> ids(kTokens * 8, 3);
-  std::atomic<bool> over = false;
-  std::thread flicker([&] {
-    while (!over) {
+  std::jthread flicker([&](const std::stop_token& over) {
+    while (!over.stop_requested()) {
       for (std::int64_t& id : ids) {
         std::atomic_ref<std::int64_t>(id).store(id < 0 ? 3 : -1, std::memory_order_relaxed);
       }
@@ -354,7 +353,7 @@ TEST(CaptureRecord, IdsThatChangeMeanwhileDoNotHarm) {
         << moe_capture_message(result);
     results.at(result == MOE_CAPTURE_CHANGED ? 2 : static_cast<std::size_t>(result)) += 1;
   }
-  over = true;
+  flicker.request_stop();
   flicker.join();
   EXPECT_GT(results[2], 0U) << "the thread met no batch on its way";
   moe_capture_counters counters = MOE_CAPTURE_COUNTERS;

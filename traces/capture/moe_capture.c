@@ -606,18 +606,6 @@ static void narrow(uint32_t type, unsigned char* to, size_t width, const void* i
   }
 }
 
-static int is_none(const moe_capture_batch* b, const unsigned char* id) {
-  if (!(b->flags & MOE_CAPTURE_NEGATIVE_IS_NONE)) return 0;
-  if (b->id_type == MOE_CAPTURE_I64) {
-    int64_t value;
-    memcpy(&value, id, 8);
-    return value < 0;
-  }
-  int32_t value;
-  memcpy(&value, id, 4);
-  return value < 0;
-}
-
 static int choices_vary(const moe_capture_batch* b) {
   return b->choices != NULL || (b->flags & MOE_CAPTURE_NEGATIVE_IS_NONE);
 }
@@ -630,10 +618,25 @@ static const unsigned char* row_of(const moe_capture_batch* b, uint32_t token) {
   return (const unsigned char*)b->ids + token * b->row_bytes;
 }
 
+/* An id, read once; one below 0 is a large one here. */
+static uint64_t id_at(const moe_capture_batch* b, uint32_t token, uint32_t i) {
+  const unsigned char* at = row_of(b, token) + i * id_bytes(b->id_type);
+  switch (b->id_type) {
+    case MOE_CAPTURE_I64: return *(const volatile uint64_t*)at;
+    case MOE_CAPTURE_I32: return *(const volatile uint32_t*)at;
+    case MOE_CAPTURE_U16: return *(const volatile uint16_t*)at;
+    default: return *(const volatile uint8_t*)at;
+  }
+}
+
+static int is_none(const moe_capture_batch* b, uint64_t id) {
+  if (!(b->flags & MOE_CAPTURE_NEGATIVE_IS_NONE)) return 0;
+  return b->id_type == MOE_CAPTURE_I64 ? id > INT64_MAX : id > INT32_MAX;
+}
+
 /* Checks the ids of some tokens and counts their choices. */
 static int check_ids(const moe_capture_batch* b, uint32_t experts, uint32_t first, uint32_t tokens,
                      uint64_t* choices) {
-  const size_t size = id_bytes(b->id_type);
   *choices = 0;
   if (!choices_vary(b)) {
     *choices = (uint64_t)tokens * b->top_k;
@@ -651,9 +654,9 @@ static int check_ids(const moe_capture_batch* b, uint32_t experts, uint32_t firs
     const uint32_t count = b->choices ? b->choices[t] : b->top_k;
     if (count > b->top_k) return MOE_CAPTURE_BAD_CHOICES;
     for (uint32_t i = 0; i < count; ++i) {
-      const unsigned char* id = row_of(b, t) + i * size;
+      const uint64_t id = id_at(b, t, i);
       if (is_none(b, id)) continue;
-      if (!all_below(b->id_type, id, 1, experts)) return MOE_CAPTURE_BAD_EXPERT;
+      if (id >= experts) return MOE_CAPTURE_BAD_EXPERT;
       ++*choices;
     }
   }
@@ -815,19 +818,19 @@ static void put_rows(unsigned char* weights, unsigned char* ids, const moe_captu
 static int put_choices(unsigned char* weights, unsigned char* ids, unsigned char* counts,
                        const moe_capture_batch* b, size_t width, uint32_t experts, uint32_t first,
                        uint32_t tokens, uint64_t choices) {
-  const size_t size = id_bytes(b->id_type);
   uint64_t left = choices;
   for (uint32_t t = first; t < first + tokens; ++t) {
-    const uint32_t given = b->choices ? b->choices[t] : b->top_k;
+    const uint32_t given = b->choices ? ((const volatile uint8_t*)b->choices)[t] : b->top_k;
     const uint32_t count = given < b->top_k ? given : b->top_k;
     unsigned kept = 0;
     for (uint32_t i = 0; i < count; ++i) {
-      uint64_t id = 0; /* aligned for each type; little endian, so that it is also a narrower one */
-      memcpy(&id, row_of(b, t) + i * size, size);
-      if (is_none(b, (const unsigned char*)&id)) continue;
+      const uint64_t id = id_at(b, t, i);
+      if (is_none(b, id)) continue;
       if (left == 0 || id >= experts) return 0;
       --left;
-      ids = put(ids, &id, width);
+      ids[0] = (unsigned char)id;
+      if (width == 2) ids[1] = (unsigned char)(id >> 8);
+      ids += width;
       if (b->weights != NULL) {
         const unsigned char* row = (const unsigned char*)b->weights + t * b->weights_row_bytes;
         weights = put(weights, row + i * sizeof(float), sizeof(float));
