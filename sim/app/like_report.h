@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "traces/metrics/trace_metrics.h"
 #include "traces/synthetic/like/like_model.h"
 
 namespace sim {
 
 // One figure of the three traces. It passes when synthetic lies within the larger of 5 % and the
-// difference of the two real halves from the second, the half that was not fitted.
+// difference of the two real halves from the second, the half that was not fitted. What is not
+// finite misses.
 struct LikeFigure {
   std::string name;
   double second = 0;               // real, not fitted
@@ -29,6 +31,9 @@ struct LikeReport {
   std::vector<LikeFigure> figures;        // means over the layers
   std::vector<LikeFigure> layer_figures;  // each layer, for the count of passes
 };
+
+// Not so rows that say what chance alone gives.
+bool is_behaviour(const MetricRow& row);
 
 // Writes the three traces to a temporary folder. Throws Error.
 LikeReport like_report(const std::string& trace, const LikeOptions& options);

@@ -125,6 +125,21 @@ TEST(Import, FlameLayersMustHaveTheSameTokens) {
             file.path() + ":3:3: token: this token is there twice in this layer");
 }
 
+// Eight sequences lie side by side: token 9 is the second of the second.
+TEST(Import, FlameSequencesAreInterleaved) {
+  std::string text = "moe_layer,token,experts,router_scores\n";
+  for (const char* token : {"0", "1", "8", "9"})
+    text += std::string("2,") + token + ",1 2,0.5 0.5\n";
+  const TempFile file("t.csv", text);
+  const TempFile out("t.moetrace");
+  import_trace(file.path(), out.path(), kEight);
+  TraceReader reader(out.path());
+  TokenChunk chunk;
+  ASSERT_TRUE(reader.next(chunk));
+  EXPECT_EQ(chunk.request, (std::vector<std::int64_t>{0, 1, 0, 1}));
+  EXPECT_EQ(chunk.position, (std::vector<std::int64_t>{0, 0, 1, 1}));
+}
+
 TEST(Import, FiddlerPointsIntoTheJson) {
   const TempFile file("t.json",
                       "{\"total_input_tokens\": 3,\n \"expert_popularity\": [[1, 2], [3, }");

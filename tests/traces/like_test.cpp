@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 
 #include "sim/core/error.h"
 #include "sim/core/random.h"
@@ -144,6 +145,45 @@ TEST(Like, HalvesShareNoRequestAndTogetherAreTheTrace) {
   EXPECT_EQ(first.tokens() + second.tokens(), trace.tokens());
 }
 
+// A recorder that tags prefill and decode gives a request two sequences.
+TokenSequences prefill_and_decode(int requests) {
+  TokenSequences trace = two_topics(2 * requests);
+  trace.header.has_tags = true;
+  trace.tags = {"prefill", "decode"};
+  for (std::size_t i = 0; i < trace.sequences.size(); ++i) {
+    trace.sequences[i].request = static_cast<std::int64_t>(i / 2);
+    trace.sequences[i].tag = i % 2;
+  }
+  return trace;
+}
+
+TEST(Like, HalvesShareNoRequestOfTwoTags) {
+  const TokenSequences trace = prefill_and_decode(9);
+  for (const bool second : {false, true}) {
+    const TokenSequences half = half_of(trace, second, 1);
+    std::map<std::int64_t, int> sequences;
+    for (const TokenSequence& sequence : half.sequences) ++sequences[sequence.request];
+    for (const auto& [request, count] : sequences) EXPECT_EQ(count, 2) << "request " << request;
+    EXPECT_GE(sequences.size(), 4U);
+  }
+}
+
+TEST(Like, StretchedRequestsKeepTheirTags) {
+  const TokenSequences drawn = generate_like(fit_like(prefill_and_decode(6), {}), 4, 1);
+  ASSERT_EQ(drawn.sequences.size(), 8U);
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(drawn.sequences[i].request, static_cast<std::int64_t>(i / 2));
+    EXPECT_EQ(drawn.sequences[i].tag, i % 2);
+  }
+}
+
+// Two copies of two bytes a choice, and at least sequence, position and row of each token.
+TEST(Like, BytesToReadCountBothCopiesAndTheRows) {
+  EXPECT_EQ(bytes_to_read(0, 1000), 4000U);
+  EXPECT_GE(bytes_to_read(1000, 0), 20000U);
+  EXPECT_GT(bytes_to_read(std::uint64_t{1} << 62, 1), std::uint64_t{1} << 40);
+}
+
 TEST(Like, SameSeedSameBytes) {
   const LikeModel model = fit_like(two_topics(8), {});
   const testing::TempFile a("like-a.moetrace"), b("like-b.moetrace"), c("like-c.moetrace");
@@ -167,6 +207,32 @@ std::string refusal(const TokenSequences& trace) {
     return error.what();
   }
   return "";
+}
+
+// 7000 experts twice: tables of 98 million pairs. With as many choices asked of each pair as there
+// are in all, no table is fitted and nothing is held for one.
+TEST(Like, TablesTooLargeAreRefusedBeforeTheyAreHeld) {
+  TokenSequences trace;
+  trace.header.experts = {7000, 7000};
+  trace.header.top_k = 1;
+  for (int r = 0; r < 4; ++r) {
+    TokenSequence sequence;
+    sequence.first_token = trace.choices.size() / 2;
+    sequence.tokens = 35000;
+    sequence.request = r;
+    trace.sequences.push_back(sequence);
+    for (int t = 0; t < 35000; ++t)
+      trace.choices.insert(trace.choices.end(), 2, static_cast<std::uint16_t>(t % 7000));
+  }
+  LikeOptions options;
+  options.choices_per_table_entry = 1;  // tables of rank 5
+  try {
+    fit_like(trace, options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("tables of pairs of experts need"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(Like, RefusesWhatCannotCarryAFit) {

@@ -13,10 +13,18 @@ trap 'rm -rf "$work"' EXIT
   echo "# How well fitted synthesis behaves like the trace"
   echo
   echo "Made by \`traces/synthetic/like/accuracy.sh build/release/simulate ../shared\`. Every figure that is missed is shown."
-  echo "Definitions of the figures: [traces/metrics](../../metrics/README.md). The sample is synthetic itself (repeated tokens); its"
-  echo "section is held by a test."
+  echo "Definitions of the figures: [traces/metrics](../../metrics/README.md). Traces named \`reading\` and \`steps\` are captures of"
+  echo "our own trained models ([samples](../../samples/training/README.md)); the zipf sample is synthetic itself (repeated tokens)."
+  echo "Their sections are held by tests. Traces of counts alone (OLMoE's) have no tokens to follow and are refused, so none is here."
   echo
-  for trace in "$work/gpt-oss-20b.moetrace" "$work/flame-moe-290m.moetrace" "$root/traces/samples/zipf-24x32-top4.moetrace"; do
+  # A file that is missing ends the script: a page with a section less says less than it seems to.
+  for trace in \
+    "$work/gpt-oss-20b.moetrace" \
+    "$work/flame-moe-290m.moetrace" \
+    "$root/traces/samples/training/small-k2-switch0.01-s1.reading.moetrace" \
+    "$root/traces/samples/training/large-k2-switch0.01-s1.reading.moetrace" \
+    "$root/traces/samples/training/large-k2-switch0.01-s1.steps.moetrace" \
+    "$root/traces/samples/zipf-24x32-top4.moetrace"; do
     "$simulate" trace synth --like "$trace" --report
   done
 } > "$work/accuracy.md"

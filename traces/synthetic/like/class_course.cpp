@@ -12,7 +12,8 @@ constexpr int kRounds = 25;
 constexpr int kScalingRounds = 40;
 constexpr double kFollowPrior = 1;
 constexpr double kLeastShare = 1e-6;
-constexpr double kStartPrior = 4;     // sequences
+// (assumed: fewer sequences than this cannot show how requests begin) Sequences.
+constexpr double kStartPrior = 4;
 constexpr double kLeastStart = 0.02;  // no class is ruled out by its place
 constexpr std::size_t kBacks = kBackTokens.size();
 

@@ -7,8 +7,9 @@
 namespace sim {
 namespace {
 
-constexpr int kRounds = 12;
-constexpr double kScorePrior = 2;  // tokens of the whole trace's shares, while classes form
+constexpr int kRounds = 12;  // assumed: of hard expectation-maximisation
+// (assumed: weak, so that classes can part) Tokens of the whole trace's shares, while classes form.
+constexpr double kScorePrior = 2;
 
 std::vector<std::size_t> first_experts(const TraceHeader& header) {
   std::vector<std::size_t> first(header.experts.size() + 1, 0);
@@ -18,12 +19,11 @@ std::vector<std::size_t> first_experts(const TraceHeader& header) {
 }
 
 // The likeliest class of each token; `score` is [expert of any layer][class].
-double assign(const TokenSequences& trace, const std::vector<std::size_t>& first,
-              const std::vector<float>& score, const std::vector<float>& prior,
-              std::vector<std::uint16_t>& class_of_token) {
+void assign(const TokenSequences& trace, const std::vector<std::size_t>& first,
+            const std::vector<float>& score, const std::vector<float>& prior,
+            std::vector<std::uint16_t>& class_of_token) {
   const std::size_t classes = prior.size();
   std::vector<float> sum(classes);
-  double total = 0;
   for (std::size_t t = 0; t < trace.tokens(); ++t) {
     std::copy(prior.begin(), prior.end(), sum.begin());
     for (std::size_t l = 0; l < trace.layers(); ++l) {
@@ -35,9 +35,7 @@ double assign(const TokenSequences& trace, const std::vector<std::size_t>& first
     }
     const auto best = std::max_element(sum.begin(), sum.end());
     class_of_token[t] = static_cast<std::uint16_t>(best - sum.begin());
-    total += *best;
   }
-  return total;
 }
 
 }  // namespace
@@ -77,7 +75,6 @@ std::vector<std::uint16_t> find_classes(const TokenSequences& trace, std::size_t
   // Starts from single tokens spread evenly over the trace at a random offset: each is the class of
   // those most like it.
   RandomStream random(seed, "synthetic/like/classes");
-  const auto per_token = static_cast<double>(trace.layers() * trace.top_k());
   std::vector<std::size_t> seeds(classes);
   const double stride = static_cast<double>(trace.tokens()) / static_cast<double>(classes);
   for (std::size_t c = 0; c < classes; ++c)
@@ -94,7 +91,6 @@ std::vector<std::uint16_t> find_classes(const TokenSequences& trace, std::size_t
     for (std::size_t l = 0; l < trace.layers(); ++l)
       for (std::size_t j = 0; j < trace.top_k(); ++j)
         score[(first[l] + trace.at(seeds[c], l)[j]) * classes + c] = 0;
-  (void)per_token;
   for (int round = 0; round < kRounds; ++round) {
     assign(trace, first, score, prior, class_of_token);
     const std::vector<double> shares = class_shares(trace, class_of_token, classes, kScorePrior);

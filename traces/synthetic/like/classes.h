@@ -40,6 +40,7 @@ using ClassTopic = std::vector<std::pair<std::uint16_t, double>>;
 // of kNext and kOwn are multiplied by what the place makes of each class's popularity.
 inline constexpr std::size_t kStartTokens = 32;
 inline constexpr std::size_t kOwn = 0, kNext = 1, kBack1 = 2, kSources = 6;
+// (assumed: powers of 4 span a request's length; the fit weighs them)
 inline constexpr std::array<double, 4> kBackTokens = {1, 4, 16, 64};
 
 struct ClassCourse {

@@ -22,10 +22,12 @@ constexpr double kSteeringShare = 1.0 / 16;     // of the trace: how long a lack
 constexpr double kLeastHorizon = 256;           // tokens
 constexpr double kLeastShare = 1e-3;            // of tokens, where a share is divided by
 constexpr double kMostSteering = 1;             // of a log weight
-constexpr int kPilots = 14;
-constexpr double kPilotGain = 1;  // of the first correction, falling
+// Of the search for memory and biases: all assumed, they decide how near it comes, not to what.
+constexpr int kPilots = 14;       // (assumed) more cost time; gains have fallen to 0.28 by then
+constexpr double kPilotGain = 1;  // (assumed) the whole lack at first, falling against noise
 constexpr double kPilotFall = 0.2;
-constexpr double kKeepGain = 5;  // a lack of 10 % asks for half as much more memory
+// (assumed) A lack of 10 % asks for half as much more memory: agreement answers memory weakly.
+constexpr double kKeepGain = 5;
 constexpr float kFirstKeep = 0.1F;
 constexpr float kMostKeep = 4;
 constexpr std::int64_t kPilotTokens = 40000;
@@ -223,10 +225,12 @@ struct Layout {
 
 // The layout stretched to `amount` requests or steps.
 Layout stretched(const LikeModel& model, std::int64_t amount) {
-  std::map<std::int64_t, std::vector<std::size_t>> units;  // a step, or one request
+  // A step, in order of time, or a request, as it first comes: it may have a sequence per tag.
+  std::map<std::int64_t, std::vector<std::size_t>> units;
+  const std::vector<std::size_t> unit = units_of(model.layout, model.header.has_steps);
   for (std::size_t i = 0; i < model.layout.size(); ++i)
-    units[model.header.has_steps ? model.layout[i].step : static_cast<std::int64_t>(i)].push_back(
-        i);
+    units[model.header.has_steps ? model.layout[i].step : static_cast<std::int64_t>(unit[i])]
+        .push_back(i);
   std::vector<const std::vector<std::size_t>*> in_order;
   for (const auto& [key, unit] : units) in_order.push_back(&unit);
   const auto had = static_cast<std::int64_t>(in_order.size());

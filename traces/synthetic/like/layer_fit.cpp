@@ -60,11 +60,13 @@ class FittedTable {
     }
     left_ascent_ = Ascent(table_.left.size());
     right_ascent_ = Ascent(table_.right.size());
+    if (rank == 0) return;  // all 1, nothing to fit: `check_size` has bounded the others
     weight_.assign(rows * width_, 1);
     gradient_.assign(rows * width_, 0);
   }
 
   const PairTable& table() const { return table_; }
+  bool is_fitted() const { return table_.rank > 0; }
   const float* weight(std::size_t row) const { return weight_.data() + row * width_; }
   float* gradient(std::size_t row) { return gradient_.data() + row * width_; }
 
@@ -192,7 +194,7 @@ class LayerFitter {
     const std::size_t width = weight_.size();
     const float* rates = rates_.data() + class_of_token_[token] * width;
     for (std::size_t e = 0; e < width; ++e) weight_[e] = rates[e] * bias_weight_[e];
-    for (std::size_t b = 0; before != nullptr && b < k_; ++b)
+    for (std::size_t b = 0; across_.is_fitted() && b < k_; ++b)
       multiply(weight_, across_.weight(before[b]));
     for (std::size_t j = 0; j < k_; ++j) {
       float* residual = residual_.data() + j * width;
@@ -203,20 +205,20 @@ class LayerFitter {
       log_likelihood_ += std::log(std::max(-residual[c], 1e-30F));
       residual[c] += 1;
       weight_[c] = 0;
-      if (j + 1 < k_) multiply(weight_, together_.weight(c));
+      if (j + 1 < k_ && together_.is_fitted()) multiply(weight_, together_.weight(c));
     }
     // Later residuals reach the rows of all that were drawn before: sum from the end.
     float* sum = residual_.data() + (k_ - 1) * width;
     for (std::size_t j = k_ - 1; j > 0; --j) {
-      float* row = together_.gradient(chosen_[j - 1]);
       float* earlier = residual_.data() + (j - 1) * width;
-      for (std::size_t e = 0; e < width; ++e) {
-        row[e] += sum[e];
-        earlier[e] += sum[e];
+      if (together_.is_fitted()) {
+        float* row = together_.gradient(chosen_[j - 1]);
+        for (std::size_t e = 0; e < width; ++e) row[e] += sum[e];
       }
+      for (std::size_t e = 0; e < width; ++e) earlier[e] += sum[e];
       sum = earlier;
     }
-    for (std::size_t b = 0; before != nullptr && b < k_; ++b) {
+    for (std::size_t b = 0; across_.is_fitted() && b < k_; ++b) {
       float* row = across_.gradient(before[b]);
       for (std::size_t e = 0; e < width; ++e) row[e] += sum[e];
     }

@@ -18,7 +18,30 @@ constexpr double kLeastChoicesPerExpert = 20;
 constexpr std::size_t kLeastSequences = 4;
 constexpr std::int64_t kLeastTopicTokens = 32;
 constexpr std::size_t kMostClasses = 512;
+constexpr double kMostTableBytes = 2147483648;
+// A full table: its weight, gradient and values, the new gradient, two moments in double, a copy.
+constexpr double kFitBytesPerEntry = 5 * sizeof(float) + 2 * sizeof(double);
 constexpr double kClassPrior = 4;  // tokens of the whole trace's shares in each class
+
+std::size_t rank_for(const TokenSequences& trace, std::size_t layer, const LikeOptions& options);
+
+// Tables are held for all layers while tokens are drawn, with their gradients for one.
+void check_tables(const TokenSequences& trace, const LikeOptions& options) {
+  double drawn = 0;
+  double most = 0;
+  for (std::size_t l = 0; l < trace.layers(); ++l) {
+    if (rank_for(trace, l, options) == 0) continue;
+    const double experts = trace.header.experts[l];
+    const double entries = experts * (experts + (l == 0 ? 0 : trace.header.experts[l - 1]));
+    drawn += entries * sizeof(float);
+    most = std::max(most, entries * kFitBytesPerEntry);
+  }
+  if (drawn + most > kMostTableBytes) {
+    throw Error(fmt::format("tables of pairs of experts need {:.0f} MiB, more than {:.0f} MiB",
+                            (drawn + most) / 1048576, kMostTableBytes / 1048576),
+                "fit a part of the trace: fewer tokens leave no tables to fit");
+  }
+}
 
 void check_size(const TokenSequences& trace) {
   const int most = *std::max_element(trace.header.experts.begin(), trace.header.experts.end());
@@ -117,8 +140,12 @@ std::vector<ClassTopic> topics_of(const TokenSequences& trace,
 std::vector<double> places_of(const std::vector<TokenSequence>& layout, bool has_steps) {
   std::vector<double> places;
   if (!has_steps) {
-    for (std::size_t i = 0; i < layout.size(); ++i)
-      places.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(layout.size()));
+    const std::vector<std::size_t> requests = units_of(layout, false);
+    std::size_t last = 0;
+    for (const std::size_t request : requests) last = std::max(last, request);
+    const double all = static_cast<double>(last) + 1;
+    for (const std::size_t request : requests)
+      places.push_back((static_cast<double>(request) + 0.5) / all);
     return places;
   }
   std::map<std::int64_t, std::size_t> steps;
@@ -133,6 +160,7 @@ std::vector<double> places_of(const std::vector<TokenSequence>& layout, bool has
 
 LikeModel fit_like(const TokenSequences& trace, const LikeOptions& options) {
   check_size(trace);
+  check_tables(trace, options);
   LikeModel model;
   model.header = trace.header;
   model.tags = trace.tags;

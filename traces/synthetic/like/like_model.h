@@ -35,7 +35,8 @@
 
 namespace sim {
 
-inline constexpr double kUrnTokens = 16;  // of prior weight in the count of a sequence
+// (assumed: a short past says little) Tokens of prior weight in the count of a sequence.
+inline constexpr double kUrnTokens = 16;
 
 // A matrix of log weights, of low rank where the data cannot carry a full one:
 // at(r, c) = sum over i of left[r][i] right[c][i], or left[r][c] when it is full.
@@ -88,6 +89,7 @@ struct LikeModel {
 
 struct LikeOptions {
   // As many classes, and tables of such a rank, as leave this many choices per number of each.
+  // (assumed: 20 counts tell a share within about 22 %; a product of two numbers asks for more)
   double choices_per_class_share = 20;
   double choices_per_table_entry = 30;
   int passes = 10;  // over the data

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <tuple>
 
@@ -13,7 +14,14 @@
 namespace sim {
 namespace {
 
-constexpr std::uint64_t kMostChoices = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 31;
+
+// A token as it comes: recorders interleave requests.
+struct Row {
+  std::uint32_t sequence;
+  std::int64_t position;
+  std::size_t row;
+};
 
 void check_readable(const TraceReader& reader) {
   const TraceHeader& header = reader.header();
@@ -24,15 +32,18 @@ void check_readable(const TraceReader& reader) {
     throw Error(Place{reader.path()}, "tokens that pass a layer in several rounds cannot be fitted",
                 "export one round as a trace of its own");
   }
-  // A row needs one choice at least, so an index that promises more choices than this is refused
+  // Choices are held twice while tokens are sorted. An index that promises too much is refused
   // before anything is held.
   const auto choices =
       static_cast<std::uint64_t>(std::max<std::int64_t>(reader.index().choices, 0));
-  if (choices > kMostChoices) {
-    throw Error(Place{reader.path()},
-                fmt::format("{} choices need {} MiB of memory to fit, more than {} MiB", choices,
-                            choices >> 19, kMostChoices >> 19),
-                "fit a part of the trace");
+  const auto rows = static_cast<std::uint64_t>(std::max<std::int64_t>(reader.index().rows, 0));
+  const std::uint64_t bytes = bytes_to_read(rows, choices);
+  if (bytes > kMostBytes) {
+    throw Error(
+        Place{reader.path()},
+        fmt::format("{} tokens of {} choices need {} MiB of memory to fit, more than {} MiB", rows,
+                    choices, bytes >> 20, kMostBytes >> 20),
+        "fit a part of the trace");
   }
   const auto per_token =
       static_cast<std::int64_t>(header.experts.size()) * static_cast<std::int64_t>(header.top_k);
@@ -46,6 +57,24 @@ void check_readable(const TraceReader& reader) {
 
 }  // namespace
 
+std::uint64_t bytes_to_read(std::uint64_t rows, std::uint64_t choices) {
+  constexpr std::uint64_t kPerChoice = 2 * sizeof(std::uint16_t);
+  constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max() / 4;
+  // Beyond what can be counted: as much as can be.
+  if (rows > kMost / sizeof(Row) || choices > kMost / kPerChoice) return kMost;
+  return rows * sizeof(Row) + choices * kPerChoice;
+}
+
+std::vector<std::size_t> units_of(const std::vector<TokenSequence>& sequences, bool has_steps) {
+  std::map<std::int64_t, std::size_t> numbers;
+  std::vector<std::size_t> units;
+  units.reserve(sequences.size());
+  for (const TokenSequence& sequence : sequences)
+    units.push_back(numbers.emplace(has_steps ? sequence.step : sequence.request, numbers.size())
+                        .first->second);
+  return units;
+}
+
 TokenSequences read_sequences(const std::string& path) {
   TraceReader reader(path);
   check_readable(reader);
@@ -55,12 +84,7 @@ TokenSequences read_sequences(const std::string& path) {
   const std::size_t layers = all.layers();
   const std::size_t k = all.top_k();
 
-  // Rows as they come, then sorted by (sequence, position): recorders interleave requests.
-  struct Row {
-    std::uint32_t sequence;
-    std::int64_t position;
-    std::size_t row;
-  };
+  // Rows as they come, then sorted by (sequence, position).
   std::vector<Row> rows;
   std::vector<std::uint16_t> choices;
   rows.reserve(static_cast<std::size_t>(reader.index().rows));
@@ -113,17 +137,12 @@ TokenSequences read_sequences(const std::string& path) {
 }
 
 TokenSequences half_of(const TokenSequences& all, bool second, std::uint64_t seed) {
-  // What stays together: a step (its ranks share a moment of the run), else a sequence.
-  std::map<std::int64_t, std::uint32_t> numbers;
-  std::vector<std::uint32_t> unit(all.sequences.size());
-  for (std::size_t i = 0; i < all.sequences.size(); ++i) {
-    const TokenSequence& sequence = all.sequences[i];
-    const std::int64_t key = all.header.has_steps ? sequence.step : static_cast<std::int64_t>(i);
-    unit[i] = numbers.emplace(key, static_cast<std::uint32_t>(numbers.size())).first->second;
-  }
+  // What stays together: a step (its ranks share a moment of the run), or a request.
+  const std::vector<std::size_t> unit = units_of(all.sequences, all.header.has_steps);
+  const std::size_t units = unit.empty() ? 0 : 1 + *std::max_element(unit.begin(), unit.end());
   RandomStream coin(seed, "synthetic/like/halves");
-  std::vector<bool> in_second(numbers.size() + 1);
-  for (std::size_t i = 0; i < numbers.size(); i += 2) {
+  std::vector<bool> in_second(units + 1);
+  for (std::size_t i = 0; i < units; i += 2) {
     const bool first_goes = coin.below(2) == 1;
     in_second[i] = first_goes;
     in_second[i + 1] = !first_goes;

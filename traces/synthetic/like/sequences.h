@@ -36,11 +36,17 @@ struct TokenSequences {
 };
 
 // Throws Error: a damaged file, a trace of counts, tokens with varying numbers of choices, or a
-// trace whose choices need more than 2 GiB.
+// trace that needs more than 2 GiB while its tokens are sorted.
 TokenSequences read_sequences(const std::string& path);
+// Bytes held while so many tokens with so many choices are sorted: both copies of the choices.
+std::uint64_t bytes_to_read(std::uint64_t rows, std::uint64_t choices);
 
-// One of two halves of a trace: of every two consecutive sequences (of recorded steps, where the
-// trace has several) a seeded coin gives one to each half, so that both see the whole course.
+// The request of each sequence (the step, where there are steps), numbered as they first come: one
+// request may be several sequences, with a tag each.
+std::vector<std::size_t> units_of(const std::vector<TokenSequence>& sequences, bool has_steps);
+
+// One of two halves of a trace: of every two consecutive requests (of recorded steps, where the
+// trace has them) a seeded coin gives one to each half, so that both see the whole course.
 TokenSequences half_of(const TokenSequences& all, bool second, std::uint64_t seed);
 
 // As a .moetrace with the tokens' requests, positions, steps, ranks and tags. Throws Error.
