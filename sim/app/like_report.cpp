@@ -124,8 +124,9 @@ double LikeFigure::half_difference() const {
 double LikeFigure::error() const { return synthetic == second ? 0 : synthetic / second - 1; }
 bool LikeFigure::passes() const {
   const double gap = std::abs(synthetic - second);
-  const double allowed = std::max(kAim * std::abs(second), std::abs(first - second));
-  return std::isfinite(gap) && std::isfinite(allowed) && gap <= allowed;
+  const double halves = std::abs(first - second);
+  if (!std::isfinite(gap) || !std::isfinite(halves)) return false;
+  return gap <= std::max(kAim * std::abs(second), halves);
 }
 
 LikeReport like_report(const std::string& trace, const LikeOptions& options) {

@@ -55,7 +55,7 @@ TEST(LikeReport, AFigurePassesWithinTheHalvesDifference) {
 }
 
 // Experts unused in the fitted half alone: none may be as far off as that half is, no farther.
-TEST(LikeReport, AFigureOfNothingIsNoLicence) {
+TEST(LikeReport, NearNothingAndNotFiniteFiguresMiss) {
   EXPECT_TRUE((LikeFigure{"", 0, 2, 2}.passes()));
   EXPECT_FALSE((LikeFigure{"", 0, 2, 2.1}.passes()));
   EXPECT_FALSE((LikeFigure{"", 0, 0, 0.1}.passes()));

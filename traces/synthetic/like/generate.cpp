@@ -227,9 +227,9 @@ struct Layout {
 Layout stretched(const LikeModel& model, std::int64_t amount) {
   // A step, in order of time, or a request, as it first comes: it may have a sequence per tag.
   std::map<std::int64_t, std::vector<std::size_t>> units;
-  const std::vector<std::size_t> unit = units_of(model.layout, model.header.has_steps);
+  const std::vector<std::size_t> numbers = units_of(model.layout, model.header.has_steps);
   for (std::size_t i = 0; i < model.layout.size(); ++i)
-    units[model.header.has_steps ? model.layout[i].step : static_cast<std::int64_t>(unit[i])]
+    units[model.header.has_steps ? model.layout[i].step : static_cast<std::int64_t>(numbers[i])]
         .push_back(i);
   std::vector<const std::vector<std::size_t>*> in_order;
   for (const auto& [key, unit] : units) in_order.push_back(&unit);
