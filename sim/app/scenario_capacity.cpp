@@ -20,8 +20,22 @@ std::optional<CapacityRule> read_capacity(YamlMap& routing, bool weights) {
   constexpr double kLeastFactor = 1e-6;
   constexpr double kMostFactor = 1e6;
   CapacityRule rule;
-  rule.kind = CapacityKind::kFixed;
-  rule.factor = map->number("factor", {kLeastFactor, kMostFactor});
+  const NumberRange factors{kLeastFactor, kMostFactor};
+  const YamlNode factor = map->child("factor");
+  const std::string adaptive(capacity_kinds()[1].name);
+  if (factor.defined() && factor.is_scalar() && factor.text() == adaptive) {
+    map->text("factor");
+    rule.kind = CapacityKind::kAdaptive;
+    if (map->has("most")) {
+      rule.cap = map->number("most", factors);
+    } else if (map->has("priority")) {
+      map->mistake("priority", "an adaptive factor without a greatest one drops nothing",
+                   "add 'most'");
+    }
+  } else {
+    rule.kind = CapacityKind::kFixed;
+    rule.factor = map->number("factor", factors);
+  }
   const std::vector<std::string> priorities = names_of(overflow_priorities());
   if (map->choice_or("priority", priorities[0], priorities) == priorities[1]) {
     rule.priority = OverflowPriority::kScore;

@@ -9,8 +9,8 @@
 namespace sim {
 
 // Nothing when the key is absent: every choice is served. `weights`: whether the routing may have
-// gate weights, which priority: score needs. An adaptive capacity has no word here: without a cap
-// it drops nothing, with one it drops what a fixed factor of that size does.
+// gate weights, which priority: score needs. `factor: adaptive` is the least factor that drops
+// nothing, at most `most` where that is given.
 std::optional<CapacityRule> read_capacity(YamlMap& routing, bool weights);
 
 }  // namespace sim

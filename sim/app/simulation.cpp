@@ -128,9 +128,11 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
   }
 }
 
-// Choices over capacity of each block of a step that has just run, in its order.
+// Choices over capacity of each block of a step that has just run, in its order; adds the factors
+// that were applied to `factors`.
 std::vector<std::int64_t> dropped_choices(const RoutingSource* routing, const MoeModel& model,
-                                          const std::vector<RoutedBlockFacts>& blocks) {
+                                          const std::vector<RoutedBlockFacts>& blocks,
+                                          CapacityRouting::Factors& factors) {
   std::vector<std::int64_t> result;
   const auto* capped = dynamic_cast<const CapacityRouting*>(routing);
   if (capped == nullptr) return result;
@@ -138,6 +140,7 @@ std::vector<std::int64_t> dropped_choices(const RoutingSource* routing, const Mo
   std::size_t index = 0;  // of the block among all routed ones; a step may leave some out
   for (const RoutedBlockFacts& facts : blocks) {
     while (routed[index].layer != facts.layer) ++index;
+    factors.add(capped->factors(static_cast<int>(index)));
     result.push_back(capped->dropped(static_cast<int>(index++)));
   }
   return result;
@@ -249,9 +252,10 @@ RunOutcome Simulation::run() {
     recorder_.on_traffic(layer, kind, from, to, bytes);
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
+  CapacityRouting::Factors factors;
   const auto on_step = [&](const StepResult& result) {
     const std::vector<std::int64_t> dropped =
-        dropped_choices(routing.get(), scenario_.model, result.facts.blocks);
+        dropped_choices(routing.get(), scenario_.model, result.facts.blocks, factors);
     StepBatch batch = recorder_.take_step(result, network_, disturbances_,
                                           port_network_ ? &*port_network_ : nullptr, peak, dropped);
     if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
@@ -264,6 +268,11 @@ RunOutcome Simulation::run() {
   run.run();
   outcome.fingerprint = recorder_.fingerprint();
   outcome.metrics = recorder_.metrics();
+  const std::optional<CapacityRule>& capacity = scenario_.routing.capacity;
+  if (capacity && capacity->kind == CapacityKind::kAdaptive) {
+    outcome.metrics.push_back({"capacity_factor_mean", factors.mean(), ""});
+    outcome.metrics.push_back({"capacity_factor_max", factors.most, ""});
+  }
   outcome.totals = recorder_.totals();
   outcome.costs = cost_records(ledger_, recorder_, setup_, outcome.out_of_range_share);
   add_warnings(scenario_, routing.get(), setup_, loop_.now(), outcome);

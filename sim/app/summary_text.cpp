@@ -210,6 +210,11 @@ std::string summary_text(const Scenario& scenario, const RunOutcome& outcome,
   if (scenario.routing.capacity) {
     text += fmt::format("dropped     {} of the tokens' choices found their expert full\n",
                         percent(outcome.metric("dropped_token_fraction")));
+    if (scenario.routing.capacity->kind == CapacityKind::kAdaptive) {
+      text += fmt::format("capacity    factor {:.2f} in the mean, {:.2f} at most\n",
+                          outcome.metric("capacity_factor_mean"),
+                          outcome.metric("capacity_factor_max"));
+    }
   }
   text += fmt::format("exposed     {} of the step is waiting for peers and the network\n",
                       percent(outcome.metric("exposed_communication_fraction")));

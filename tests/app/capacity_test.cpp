@@ -110,6 +110,34 @@ TEST_F(Capacity, TheSummaryShowsIt) {
   EXPECT_THAT(text("{workload: hot-rank}"), ::testing::Not(HasSubstr("dropped")));
 }
 
+// 8 tokens, all on experts 14 and 15 of 16: each takes 8 rows of 2 * 8 / 16 = 1, a factor of 8. At
+// most 4 it is the fixed factor of 4: half of the choices are dropped. For a rank alone, whose
+// token has 2 choices of 16 experts, it is 1 row of 1 / 8: 8 as well.
+TEST_F(Capacity, AnAdaptiveFactorIsTheLeastThatDropsNothing) {
+  write_trace(false);
+  const auto metrics = [&](const std::string& more) {
+    return run("{trace: t.moetrace, capacity: {factor: adaptive" + more + "}}")["metrics"];
+  };
+  for (const char* per : {", per: together", ""}) {
+    const nlohmann::json all = metrics(per);
+    EXPECT_EQ(all["dropped_token_fraction"], 0);
+    EXPECT_EQ(all["capacity_factor_mean"], 8);
+    EXPECT_EQ(all["capacity_factor_max"], 8);
+  }
+  const nlohmann::json half = metrics(", per: together, most: 4");
+  EXPECT_EQ(half["dropped_token_fraction"], 0.5);
+  EXPECT_EQ(half["capacity_factor_max"], 4);
+  const std::string text =
+      simulate(folder_, {"run", "good.yaml", "--set",
+                         "routing={trace: t.moetrace, capacity: {factor: adaptive, most: 4, per: "
+                         "together}}",
+                         "--set", "workload.steps=1"})
+          .out;
+  EXPECT_THAT(text, HasSubstr("capacity    factor 4.00 in the mean, 4.00 at most"));
+  EXPECT_THAT(text, HasSubstr("experts take what they need, at most 4, times their share of all "
+                              "ranks' choices, overflow by order"));
+}
+
 TEST_F(Capacity, WhatCannotBeIsRefused) {
   const auto said = [&](const std::string& capacity) {
     return refused_scenario(
@@ -124,6 +152,14 @@ TEST_F(Capacity, WhatCannotBeIsRefused) {
   EXPECT_EQ(
       said("{factor: 1, kind: adaptive}"),
       "scenario.yaml:4:57: unknown key 'kind' in capacity; possible: factor, per, priority\n");
+  EXPECT_EQ(said("{factor: 1, most: 2}"),
+            "scenario.yaml:4:57: unknown key 'most' in capacity; possible: factor, per, "
+            "priority\n");
+  EXPECT_EQ(said("{factor: adaptive, most: 0}"),
+            "scenario.yaml:4:70: 'most' in capacity is 0, but must be between 1e-06 and 1000000\n");
+  EXPECT_EQ(said("{factor: adaptive, priority: order}"),
+            "scenario.yaml:4:74: an adaptive factor without a greatest one drops nothing; add "
+            "'most'\n");
   write_trace(false);
   EXPECT_EQ(
       refused_scenario(replaced(kTinyScenario, "{synthetic: {zipf: 0.8}}",

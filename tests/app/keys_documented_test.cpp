@@ -63,6 +63,7 @@ TEST(ScenarioKeys, ThePageNamesWhatTheCodeReadsAndNothingElse) {
            {"routing={workload: rotating-hotspot}"},
            {"routing={workload: burst}"},
            {"routing.capacity={factor: 1}"},
+           {"routing.capacity={factor: adaptive, most: 2}"},
            {"workload={kind: layer, tokens_per_gpu: 8, context: 10}",
             "communication={precision: {dispatch: fp8}}"},
            {"disturbances=[{link: '*', capacity: 0.5, from: 1 us, until: 2 us, reroute: 1 us}, "

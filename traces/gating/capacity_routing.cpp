@@ -19,31 +19,41 @@ class Capped final : public CapacityRouting {
         top_k_(top_k),
         group_ranks_(group_ranks),
         gate_weights_(std::move(gate_weights)),
-        dropped_(static_cast<std::size_t>(inner_->layers()), 0) {}
+        dropped_(static_cast<std::size_t>(inner_->layers()), 0),
+        factors_(dropped_.size()) {}
 
   void fill(int step, int layer, LayerRouting& out) override {
     inner_->fill(step, layer, chosen_);
     SIM_CHECK(chosen_.ranks % group_ranks_ == 0, "whole groups of ranks");
+    now_ = Factors{};
     dropped_[static_cast<std::size_t>(layer)] = chosen_.per_token ? drop_choices() : drop_counts();
+    factors_[static_cast<std::size_t>(layer)] = now_;
     std::swap(out, chosen_);
   }
 
   std::int64_t dropped(int layer) const override {
     return dropped_[static_cast<std::size_t>(layer)];
   }
+  Factors factors(int layer) const override { return factors_[static_cast<std::size_t>(layer)]; }
   int experts(int layer) const override { return inner_->experts(layer); }
   int layers() const override { return inner_->layers(); }
   ReuseReport reuse() const override { return inner_->reuse(); }
   std::string description() const override {
     return fmt::format(
-        "{}; experts take {:g} times their share of {}, overflow by {}", inner_->description(),
-        rule_.factor,
+        "{}; experts take {} times their share of {}, overflow by {}", inner_->description(),
+        factor_text(),
         rule_.scope == CapacityScope::kTogether ? "all ranks' choices" : "each rank's choices",
         rule_.priority == OverflowPriority::kOrder ? "order" : "score");
   }
   std::vector<std::string> warnings() const override { return inner_->warnings(); }
 
  private:
+  std::string factor_text() const {
+    if (rule_.kind == CapacityKind::kDropless) return "any number of";
+    if (rule_.kind == CapacityKind::kFixed) return fmt::format("{:g}", rule_.factor);
+    return rule_.cap ? fmt::format("what they need, at most {:g},", *rule_.cap) : "what they need,";
+  }
+
   // One group's view: tokens and choices are numbered from its first ones.
   ChoiceView view_of_group(int first_rank) {
     const auto first = static_cast<std::size_t>(first_rank);
@@ -78,6 +88,7 @@ class Capped final : public CapacityRouting {
       all.dropped.insert(all.dropped.end(), group.dropped.begin(), group.dropped.end());
       all.kept.insert(all.kept.end(), group.kept.begin(), group.kept.end());
       all.dropped_choices += group.dropped_choices;
+      now_.add(group.factor);
     }
     if (all.dropped_choices > 0) chosen_ = without_dropped(chosen_, all);
     return all.dropped_choices;
@@ -103,6 +114,7 @@ class Capped final : public CapacityRouting {
       }
       std::copy(result.kept.begin(), result.kept.end(), counts.begin());
       dropped += result.dropped_choices;
+      now_.add(result.factor);
     }
     return dropped;
   }
@@ -113,11 +125,27 @@ class Capped final : public CapacityRouting {
   int group_ranks_;
   std::shared_ptr<const std::vector<float>> gate_weights_;
   std::vector<std::int64_t> dropped_;  // per layer
+  std::vector<Factors> factors_;       // per layer
+  Factors now_;                        // of the fill under way
   LayerRouting chosen_;
   std::vector<std::int64_t> rank_begin_, choice_begin_;  // of one group
 };
 
 }  // namespace
+
+void CapacityRouting::Factors::add(std::span<const double> more) {
+  for (const double factor : more) {
+    sum += factor;
+    most = std::max(most, factor);
+    ++count;
+  }
+}
+
+void CapacityRouting::Factors::add(const Factors& more) {
+  sum += more.sum;
+  most = std::max(most, more.most);
+  count += more.count;
+}
 
 std::unique_ptr<CapacityRouting> with_capacity(
     std::unique_ptr<RoutingSource> inner, const CapacityRule& rule, int top_k, int group_ranks,

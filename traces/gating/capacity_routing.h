@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "traces/gating/overflow.h"
@@ -19,8 +20,18 @@ namespace sim {
 // known only per source rank: with kTogether fill() throws Error where it would have to drop.
 class CapacityRouting : public RoutingSource {
  public:
+  // Factors applied: one per source rank, or per group of ranks that share a capacity.
+  struct Factors {
+    double sum = 0;
+    double most = 0;
+    std::int64_t count = 0;
+    void add(std::span<const double> more);
+    void add(const Factors& more);
+    double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
+  };
   // Choices that the last fill() of the layer dropped.
   virtual std::int64_t dropped(int layer) const = 0;
+  virtual Factors factors(int layer) const = 0;  // of that fill
 };
 
 // `gate_weights`: where `inner` writes those of the choices of each fill(); kScore needs them.
