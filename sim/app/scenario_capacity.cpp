@@ -33,8 +33,19 @@ std::optional<CapacityRule> read_capacity(YamlMap& routing, bool weights) {
                    "add 'most'");
     }
   } else {
+    if (map->has("most")) {
+      map->mistake("most", "'most' is the greatest of the adaptive factors",
+                   "write factor: adaptive, or leave it out");
+      map->number("most", factors);
+    }
     rule.kind = CapacityKind::kFixed;
-    rule.factor = map->number("factor", factors);
+    if (factor.defined() && factor.is_scalar() && factor.text() == capacity_kinds()[2].name) {
+      map->text("factor");
+      map->mistake("factor", "dropless is what a run without a capacity is",
+                   "leave out 'capacity'");
+    } else {
+      rule.factor = map->number("factor", factors);
+    }
   }
   const std::vector<std::string> priorities = names_of(overflow_priorities());
   if (map->choice_or("priority", priorities[0], priorities) == priorities[1]) {

@@ -9,8 +9,8 @@
 namespace sim {
 
 // Nothing when the key is absent: every choice is served. `weights`: whether the routing may have
-// gate weights, which priority: score needs. `factor: adaptive` is the least factor that drops
-// nothing, at most `most` where that is given.
+// gate weights, which priority: score needs. `factor: adaptive` is the fullest expert over the
+// mean, which drops nothing, at most `most` where that is given.
 std::optional<CapacityRule> read_capacity(YamlMap& routing, bool weights);
 
 }  // namespace sim

@@ -113,7 +113,7 @@ TEST_F(Capacity, TheSummaryShowsIt) {
 // 8 tokens, all on experts 14 and 15 of 16: each takes 8 rows of 2 * 8 / 16 = 1, a factor of 8. At
 // most 4 it is the fixed factor of 4: half of the choices are dropped. For a rank alone, whose
 // token has 2 choices of 16 experts, it is 1 row of 1 / 8: 8 as well.
-TEST_F(Capacity, AnAdaptiveFactorIsTheLeastThatDropsNothing) {
+TEST_F(Capacity, AnAdaptiveFactorIsTheFullestExpertOverTheMean) {
   write_trace(false);
   const auto metrics = [&](const std::string& more) {
     return run("{trace: t.moetrace, capacity: {factor: adaptive" + more + "}}")["metrics"];
@@ -134,8 +134,8 @@ TEST_F(Capacity, AnAdaptiveFactorIsTheLeastThatDropsNothing) {
                          "--set", "workload.steps=1"})
           .out;
   EXPECT_THAT(text, HasSubstr("capacity    factor 4.00 in the mean, 4.00 at most"));
-  EXPECT_THAT(text, HasSubstr("experts take what they need, at most 4, times their share of all "
-                              "ranks' choices, overflow by order"));
+  EXPECT_THAT(text, HasSubstr("experts take up to 4 times their share of all ranks' choices, "
+                              "overflow by order"));
 }
 
 TEST_F(Capacity, WhatCannotBeIsRefused) {
@@ -149,12 +149,15 @@ TEST_F(Capacity, WhatCannotBeIsRefused) {
   EXPECT_EQ(said("{priority: score, factor: 1}"),
             "scenario.yaml:4:56: overflow by score needs gate weights, which only a trace has; use "
             "priority: order\n");
-  EXPECT_EQ(
-      said("{factor: 1, kind: adaptive}"),
-      "scenario.yaml:4:57: unknown key 'kind' in capacity; possible: factor, per, priority\n");
-  EXPECT_EQ(said("{factor: 1, most: 2}"),
-            "scenario.yaml:4:57: unknown key 'most' in capacity; possible: factor, per, "
+  EXPECT_EQ(said("{factor: 1, kind: adaptive}"),
+            "scenario.yaml:4:57: unknown key 'kind' in capacity; possible: factor, most, per, "
             "priority\n");
+  EXPECT_EQ(said("{factor: 1, most: 2}"),
+            "scenario.yaml:4:63: 'most' is the greatest of the adaptive factors; write factor: "
+            "adaptive, or leave it out\n");
+  EXPECT_EQ(said("{factor: dropless}"),
+            "scenario.yaml:4:54: dropless is what a run without a capacity is; leave out "
+            "'capacity'\n");
   EXPECT_EQ(said("{factor: adaptive, most: 0}"),
             "scenario.yaml:4:70: 'most' in capacity is 0, but must be between 1e-06 and 1000000\n");
   EXPECT_EQ(said("{factor: adaptive, priority: order}"),

@@ -120,6 +120,10 @@ TEST(CaptureLog, EveryColumnComesBack) {
   EXPECT_EQ(chunk.position, positions);
   EXPECT_TRUE(chunk.step.empty());
 
+  ImportOptions counts;  // per step, whatever else there is
+  counts.counts = true;
+  EXPECT_THAT(r.import(counts).notes,
+              ElementsAre("steps are kept, requests and positions are not"));
   ImportOptions without;
   without.without_token_ids = true;
   r.import(without);

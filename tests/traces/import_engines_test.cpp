@@ -81,6 +81,11 @@ TEST(ImportEngines, EventsJoinLayersInAnyOrder) {
   EXPECT_TRUE(stepped.header.has_steps);
   EXPECT_EQ(stepped.chunk.step, (Numbers{5, 5}));
   EXPECT_EQ(stepped.report.notes[1], "no source_rank: all tokens come from rank 0");
+  ImportOptions counts = kEight;  // counts are per step, whatever else there is
+  counts.counts = true;
+  const TempFile out("t.moetrace");
+  EXPECT_EQ(import_trace(file.path(), out.path(), counts).notes[0],
+            "steps are kept, requests and positions are not");
 }
 
 TEST(ImportEngines, EventsOfStepsAndRanksWithAllColumns) {

@@ -39,6 +39,10 @@ class Capped final : public CapacityRouting {
   int layers() const override { return inner_->layers(); }
   ReuseReport reuse() const override { return inner_->reuse(); }
   std::string description() const override {
+    if (rule_.kind == CapacityKind::kDropless ||
+        (rule_.kind == CapacityKind::kAdaptive && !rule_.cap)) {
+      return inner_->description() + "; experts take all that chose them";
+    }
     return fmt::format(
         "{}; experts take {} times their share of {}, overflow by {}", inner_->description(),
         factor_text(),
@@ -49,9 +53,8 @@ class Capped final : public CapacityRouting {
 
  private:
   std::string factor_text() const {
-    if (rule_.kind == CapacityKind::kDropless) return "any number of";
-    if (rule_.kind == CapacityKind::kFixed) return fmt::format("{:g}", rule_.factor);
-    return rule_.cap ? fmt::format("what they need, at most {:g},", *rule_.cap) : "what they need,";
+    return rule_.kind == CapacityKind::kFixed ? fmt::format("{:g}", rule_.factor)
+                                              : fmt::format("up to {:g}", *rule_.cap);
   }
 
   // One group's view: tokens and choices are numbered from its first ones.

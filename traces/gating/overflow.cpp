@@ -15,7 +15,8 @@ namespace {
 
 constexpr std::array kKinds = {
     CapacityWord{"fixed", "ceil(factor * top-k * tokens / experts) rows per expert"},
-    CapacityWord{"adaptive", "the least factor that drops nothing, at most cap (Tutel)"},
+    CapacityWord{"adaptive",
+                 "the fullest expert over the mean, which drops nothing; at most cap (Tutel)"},
     CapacityWord{"dropless", "no capacity"},
 };
 constexpr std::array kPriorities = {

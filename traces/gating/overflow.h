@@ -22,7 +22,7 @@ namespace sim {
 
 enum class CapacityKind {
   kFixed,     // the factor given
-  kAdaptive,  // the least factor that drops nothing in this layer, at most `cap` (Tutel)
+  kAdaptive,  // fullest expert over the mean: drops nothing; at most `cap` (Tutel)
   kDropless,  // no capacity
 };
 
@@ -85,8 +85,8 @@ struct CapacityResult {
   std::int64_t tokens_without_expert = 0;  // tokens that had a choice and lost every one
 };
 
-// The adaptive factor is the least f with ceil(f k T / E) >= the fullest expert, that is
-// fullest * E / (k T). Throws Error when kScore has no weights.
+// The adaptive factor is the fullest expert over the mean, fullest * E / (k T), as Tutel's: its
+// capacity is the fullest expert's. Throws Error when kScore has no weights.
 CapacityResult apply_capacity(const ChoiceView& view, int top_k, const CapacityRule& rule);
 
 // What remains: the same tokens with the choices that were not dropped. A token may keep none.

@@ -163,6 +163,7 @@ void note_columns(Survey& survey) {
 }
 
 bool keeps_requests(const ImportJob& job, const Survey& survey) {
+  if (job.options.counts && job.options.keep.empty()) return false;  // counts are per step
   return survey.seen.requests && job.options.keep != "steps";
 }
 

@@ -156,7 +156,9 @@ ImportReport import_events_jsonl(const ImportJob& given) {
   header.experts.assign(numbers.size(), experts);
   header.layer_numbers.assign(numbers.begin(), numbers.end());
   header.top_k = most;
-  header.has_steps = columns.step && (!columns.request || job.options.keep == "steps");
+  const bool counts_steps = job.options.counts && job.options.keep.empty();
+  header.has_steps =
+      columns.step && (!columns.request || job.options.keep == "steps" || counts_steps);
   header.has_gate_weights = columns.weights;
   header.has_token_ids = columns.token_id;
   header.has_tags = columns.tag || columns.phase;

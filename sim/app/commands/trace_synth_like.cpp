@@ -30,7 +30,6 @@ void announce(const std::string& trace) {
 void synth_like(const SynthLike& arguments) {
   const Catalog catalog;
   const std::string like = catalog.trace_file(arguments.like, "");
-  announce(like);
   LikeOptions options;
   options.seed = arguments.seed;
   if (arguments.report) {
@@ -44,6 +43,7 @@ void synth_like(const SynthLike& arguments) {
                 fmt::format("--{} gives another number of them",
                             trace.header.has_steps ? "steps" : "requests"));
   }
+  announce(like);
   const LikeModel model = fit_like(trace, options);
   write_like(model, arguments.like, arguments.amount, arguments.seed, arguments.out);
   const TraceInfo info = read_info(arguments.out);
