@@ -124,6 +124,12 @@ TEST(CaptureLog, EveryColumnComesBack) {
   counts.counts = true;
   EXPECT_THAT(r.import(counts).notes,
               ElementsAre("steps are kept, requests and positions are not"));
+  ImportOptions shape;  // which the log knows better
+  shape.experts = 64;
+  shape.top_k = 3;
+  EXPECT_THAT(r.import(shape).notes,
+              ElementsAre(::testing::_, "--experts 64 does not hold: the file itself has 16",
+                          "--top-k 3 does not hold: the file itself has 2"));
   ImportOptions without;
   without.without_token_ids = true;
   r.import(without);

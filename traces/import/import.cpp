@@ -126,6 +126,21 @@ void check_format_options(const ImportFormat& format, const ImportOptions& optio
   }
 }
 
+// --experts and --top-k are for files that do not say them; where one does, its own word holds.
+void note_unused_shape(const std::string& out, const ImportOptions& options, ImportReport& report) {
+  if (!options.experts && !options.top_k) return;
+  const TraceHeader header = TraceReader(out).header();
+  const auto other = [&](int experts) { return experts != *options.experts; };
+  if (options.experts && std::any_of(header.experts.begin(), header.experts.end(), other)) {
+    report.notes.push_back(fmt::format("--experts {} does not hold: the file itself has {}",
+                                       *options.experts, header.experts.front()));
+  }
+  if (options.top_k && *options.top_k != header.top_k) {
+    report.notes.push_back(fmt::format("--top-k {} does not hold: the file itself has {}",
+                                       *options.top_k, header.top_k));
+  }
+}
+
 }  // namespace
 
 std::span<const ImportFormat> import_formats() { return kFormats; }
@@ -145,6 +160,7 @@ ImportReport import_trace(const std::string& path, const std::string& out,
   check_format_options(format, options);
   ImportReport report = format.run({path, out, options});
   report.format = format.name;
+  note_unused_shape(out, options, report);
   return report;
 }
 

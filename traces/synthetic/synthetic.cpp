@@ -1,4 +1,5 @@
 #include "traces/synthetic/synthetic.h"
+#include "traces/synthetic/begin_layer.h"
 
 #include <fmt/format.h>
 
@@ -33,18 +34,7 @@ class SyntheticSource final : public RoutingSource {
 
   void fill(int step, int layer, LayerRouting& out) override {
     SIM_CHECK(layer >= 0 && layer < layers(), "a routed layer of the model");
-    const std::size_t ranks = tokens_.size();
-    const std::size_t experts = static_cast<std::size_t>(this->experts(layer));
-    out.ranks = static_cast<int>(ranks);
-    out.experts = this->experts(layer);
-    out.per_token = per_token_;
-    out.counts.assign(ranks * experts, 0);
-    out.rank_begin.assign(1, 0);
-    for (const std::int64_t tokens : tokens_) {
-      out.rank_begin.push_back(out.rank_begin.back() + tokens);
-    }
-    out.choice_begin.clear();
-    out.choices.clear();
+    begin_layer(tokens_, experts(layer), per_token_, out);
     if (step > last_step_) {
       tokens_used_ += total_;
       last_step_ = step;
@@ -85,13 +75,7 @@ class SyntheticSource final : public RoutingSource {
       draw = std::make_unique<TokenDraw>(layer_weights(spec_, layer, experts(layer), seed_), top_k_,
                                          spec_.groups);
     }
-    const std::size_t tokens = static_cast<std::size_t>(out.tokens());
-    out.choice_begin.resize(tokens + 1);
-    for (std::size_t t = 0; t <= tokens; ++t) {
-      out.choice_begin[t] = static_cast<std::int64_t>(t * k);
-    }
-    out.choices.resize(tokens * k);
-    std::uint16_t* next = out.choices.data();
+    std::uint16_t* next = make_choices(k, out);
     for (std::size_t rank = 0; rank < tokens_.size(); ++rank) {
       RandomStream random(seed_, stream(step, layer, rank));
       std::int64_t* counts = out.counts.data() + rank * static_cast<std::size_t>(out.experts);

@@ -7,6 +7,7 @@
 
 #include "sim/core/error.h"
 #include "sim/core/random.h"
+#include "traces/synthetic/begin_layer.h"
 #include "traces/synthetic/deck.h"
 #include "traces/synthetic/workloads.h"
 
@@ -76,16 +77,7 @@ class WorkloadSource final : public RoutingSource {
   void fill(int step, int layer, LayerRouting& out) override {
     SIM_CHECK(layer >= 0 && layer < layers(), "a routed layer of the model");
     const ResolvedWorkload& workload = layers_[static_cast<std::size_t>(layer)];
-    out.ranks = static_cast<int>(tokens_.size());
-    out.experts = workload.experts;
-    out.per_token = per_token_;
-    out.counts.assign(tokens_.size() * static_cast<std::size_t>(workload.experts), 0);
-    out.rank_begin.assign(1, 0);
-    for (const std::int64_t tokens : tokens_) {
-      out.rank_begin.push_back(out.rank_begin.back() + tokens);
-    }
-    out.choice_begin.clear();
-    out.choices.clear();
+    begin_layer(tokens_, workload.experts, per_token_, out);
     if (step > last_step_) {
       tokens_used_ += total_;
       last_step_ = step;
@@ -115,13 +107,7 @@ class WorkloadSource final : public RoutingSource {
                    RandomStream& random, LayerRouting& out) const {
     const std::size_t k = static_cast<std::size_t>(workload.top_k);
     const std::size_t from_hot = std::min(k, packs.hot.size());
-    const std::size_t tokens = static_cast<std::size_t>(total_);
-    out.choice_begin.resize(tokens + 1);
-    for (std::size_t t = 0; t <= tokens; ++t) {
-      out.choice_begin[t] = static_cast<std::int64_t>(t * k);
-    }
-    out.choices.resize(tokens * k);
-    std::uint16_t* next = out.choices.data();
+    std::uint16_t* next = make_choices(k, out);
     for (std::size_t rank = 0; rank < tokens_.size(); ++rank) {
       std::int64_t* counts = out.counts.data() + rank * static_cast<std::size_t>(out.experts);
       for (std::int64_t t = 0; t < tokens_[rank]; ++t, next += k) {
