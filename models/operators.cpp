@@ -219,6 +219,8 @@ std::string_view to_text(OperatorKind kind) {
       return "lm_head";
     case OperatorKind::kSampling:
       return "sampling";
+    case OperatorKind::kOptimizer:
+      return "optimizer";
   }
   SIM_CHECK(false, "every kind has a name");
 }

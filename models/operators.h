@@ -41,7 +41,8 @@ enum class OperatorKind {
   kSharedExpert,
   kExperts,
   kLmHead,
-  kSampling
+  kSampling,
+  kOptimizer
 };
 std::string_view to_text(OperatorKind kind);
 

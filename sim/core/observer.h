@@ -21,6 +21,8 @@ struct TaskTag {
   std::int16_t kind = -1;
   std::int16_t layer = -1;
   std::int32_t step = -1;
+  std::int16_t micro_batch = -1;
+  std::int8_t pass = 0;  // of training: forward, recompute, gradients; the workload's own numbers
 };
 
 struct TaskSpan {

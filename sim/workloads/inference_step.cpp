@@ -208,7 +208,7 @@ void InferenceStep::tp_collective(TaskKind kind, int layer,
 // The routing of one EP group's ranks out of routing_.
 void InferenceStep::slice_group(int group) {
   const int ep = setup_.layout.ep;
-  if (setup_.layout.edp == 1) {
+  if (setup_.layout.ep_groups() == 1) {
     std::swap(group_routing_, routing_);
     return;
   }
@@ -270,7 +270,7 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
   std::vector<std::int64_t> rank_rows;  // over all EP groups
   const int top_k = static_cast<int>(block_at(setup_.model, id).ffn().routing->top_k);
   const bool overlap = setup_.overlap == Overlap::kSharedExperts;
-  for (int group = 0; group < layout.edp; ++group) {
+  for (int group = 0; group < layout.ep_groups(); ++group) {
     slice_group(group);
     auto data = std::make_unique<BlockExchange>();
     data->layer = layer;
@@ -311,7 +311,7 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
       if (overlap) rank.needs.push_back(part);
     }
     group_experts(id, group, index, rows_per_slot, placement, batches);
-    if (layout.edp == 1) std::swap(group_routing_, routing_);
+    if (layout.ep_groups() == 1) std::swap(group_routing_, routing_);
   }
   block_facts.imbalance_max_over_mean = max_over_mean(rank_rows);
   for (int r = 0; r < layout.world; ++r) {

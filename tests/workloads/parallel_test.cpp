@@ -45,6 +45,52 @@ TEST(Parallel, GroupsAreConsecutiveRanks) {
               ElementsAre(DeviceId(4), DeviceId(5), DeviceId(6), DeviceId(7)));
 }
 
+// tp, cp, dp, pp, etp, ep, edp
+std::vector<int> all_degrees(const ParallelRequest& request, int gpus) {
+  const ParallelLayout layout = derive_layout(request, gpus);
+  return {layout.tp, layout.cp, layout.dp, layout.pp, layout.etp, layout.ep, layout.edp};
+}
+
+TEST(Parallel, StagesDivideBothProducts) {
+  ParallelRequest request;
+  request.tp = 2;
+  request.cp = 2;
+  request.pp = 4;
+  request.etp = 2;
+  request.ep = 4;
+  EXPECT_THAT(all_degrees(request, 64), ElementsAre(2, 2, 4, 4, 2, 4, 2));
+  request.ep.reset();  // experts over all of a stage
+  EXPECT_THAT(all_degrees(request, 64), ElementsAre(2, 2, 4, 4, 2, 8, 1));
+  request.dp = 5;
+  EXPECT_EQ(refusal(request, 64),
+            "tp x cp x dp x pp is 80, but the cluster has 64 GPUs; "
+            "leave one of them out, or change the cluster's nodes");
+}
+
+TEST(Parallel, GroupsOfAStage) {
+  ParallelRequest request;
+  request.tp = 2;
+  request.cp = 2;
+  request.pp = 2;
+  request.etp = 2;
+  request.ep = 2;
+  const ParallelLayout layout = derive_layout(request, 16);  // dp 2, edp 2
+  EXPECT_EQ(layout.stage(9), 1);
+  EXPECT_THAT(layout.cp_devices(13), ElementsAre(DeviceId(13), DeviceId(15)));
+  EXPECT_THAT(layout.etp_devices(13), ElementsAre(DeviceId(12), DeviceId(13)));
+  EXPECT_THAT(layout.dense_replicas(9),
+              ElementsAre(DeviceId(9), DeviceId(11), DeviceId(13), DeviceId(15)));
+  EXPECT_THAT(layout.expert_replicas(9), ElementsAre(DeviceId(9), DeviceId(13)));
+  EXPECT_EQ(layout.ep_groups(), 8);
+  EXPECT_EQ(layout.ep_group(13), 7);
+  EXPECT_EQ(layout.ep_position(13), 0);
+  EXPECT_THAT(layout.ep_devices(7), ElementsAre(DeviceId(13), DeviceId(15)));
+  for (int r = 0; r < 16; ++r) {
+    const std::vector<DeviceId> group = layout.ep_devices(layout.ep_group(r));
+    EXPECT_EQ(group[static_cast<std::size_t>(layout.ep_position(r))], DeviceId(r));
+  }
+}
+
 TEST(Parallel, DegreesThatDisagreeAreRefused) {
   EXPECT_EQ(refusal({2, 4, {}, {}}, 16),
             "tp x dp is 8, but the cluster has 16 GPUs; "
