@@ -87,8 +87,7 @@ std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const Inference
 
 InferenceRun::InferenceRun(const InferenceWorkload& workload, const InferenceSetup& setup,
                            EventLoop& loop, TaskGraph& graph, ClusterNetwork& network,
-                           RoutingSource& routing, CostLedger& ledger,
-                           InferenceStep::Traffic traffic,
+                           RoutingSource& routing, CostLedger& ledger, BlockTasks::Traffic traffic,
                            std::function<void(const StepResult&)> on_step)
     : workload_(workload),
       setup_(setup),

@@ -66,7 +66,7 @@ class InferenceRun {
  public:
   InferenceRun(const InferenceWorkload& workload, const InferenceSetup& setup, EventLoop& loop,
                TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing,
-               CostLedger& ledger, InferenceStep::Traffic traffic,
+               CostLedger& ledger, BlockTasks::Traffic traffic,
                std::function<void(const StepResult&)> on_step);
   void run();  // throws Error when something never ends
 

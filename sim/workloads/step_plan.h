@@ -73,6 +73,9 @@ struct InferenceSetup {
   const ReplicaSplit* split = nullptr;
   std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
   const PortLowering* ports = nullptr;      // null: a transfer per pair of ranks
+  // False, of a counterfactual: no kernel waits for communication, which holds no SM; the step ends
+  // when both have ended.
+  bool communication_waits = true;
 };
 
 // What a rank holds in a step: one entry per sequence.

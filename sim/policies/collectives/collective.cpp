@@ -20,6 +20,20 @@ const CollectiveConstants* CollectiveAlgorithm::make(const CollectiveCall& call,
   return builder.constants();
 }
 
+const CollectiveConstants* make_send(DeviceId from, DeviceId to, Bytes bytes,
+                                     ClusterNetwork& network, const TrafficSink& sink,
+                                     CollectiveBody& body) {
+  const DeviceId devices[2] = {from, to};
+  CollectiveCall call;
+  call.operation = "send-receive";
+  call.devices = devices;
+  call.bytes = bytes;
+  CollectiveBuilder builder(call, "nccl", network, sink, body);
+  builder.start(1);
+  builder.send(0, 1, builder.bytes());
+  return builder.constants();
+}
+
 const CollectiveAlgorithm& find_collective_algorithm(std::string_view operation,
                                                      std::string_view name) {
   std::vector<std::string> operations;

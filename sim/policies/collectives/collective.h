@@ -108,6 +108,13 @@ inline constexpr std::array kCollectives{
 // Sparse operations are asked for by their pieces.
 constexpr bool takes_pieces(std::string_view operation) { return operation.starts_with("sparse-"); }
 
+// One rank sends, another receives, when both have come: as NCCL's send and receive, with the
+// constants of send-receive. Fills the body; its parts are the sender and the receiver. Returns the
+// constants that it used; null: none.
+const CollectiveConstants* make_send(DeviceId from, DeviceId to, Bytes bytes,
+                                     ClusterNetwork& network, const TrafficSink& sink,
+                                     CollectiveBody& body);
+
 // Throws Error with the nearest name when there is none.
 const CollectiveAlgorithm& find_collective_algorithm(std::string_view operation,
                                                      std::string_view name);
