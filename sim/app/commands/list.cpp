@@ -15,6 +15,7 @@
 #include "sim/policies/collectives/exchange.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/policies/placement/replica_split.h"
+#include "sim/policies/schedules/pipeline_schedule.h"
 #include "topologies/generators.h"
 #include "traces/gating/balance_terms.h"
 #include "traces/gating/gating.h"
@@ -48,6 +49,12 @@ std::vector<Row> policies() {
   for (const CollectiveAlgorithm& each : kCollectives) {
     rows.push_back({"collective " + std::string(each.operation), std::string(each.name),
                     std::string(each.help)});
+  }
+  for (const ScheduleInfo& schedule : kPipelineSchedules) {
+    rows.push_back({"schedule.pipeline",
+                    std::string(schedule.name),
+                    std::string(schedule.help),
+                    {{"source", std::string(schedule.source)}}});
   }
   add_table(rows, "routing.rule", replay_rules());
   add_table(rows, "routing.adapt", adapt_rules());
