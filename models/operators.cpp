@@ -89,10 +89,6 @@ void add_ffn(OperatorBuilder& build, const Block& block, BlockPart part,
   }
 }
 
-double up_columns(const ExpertFfn& ffn) {
-  return static_cast<double>((ffn.gated ? 2 : 1) + ffn.extra_up);
-}
-
 // The routed experts as one row, `tokens * top_k` rows spread evenly.
 Operator experts_row(const MoeModel& model, BlockId id, std::int64_t tokens) {
   const Routing& routing = *block_at(model, id).ffn().routing;
@@ -136,6 +132,7 @@ void OperatorBuilder::gemm(std::string_view name, OperatorKind kind, const Group
   op.m = m;
   op.n = n;
   op.k = k;
+  op.weights = weights;
   operators_.push_back(std::move(op));
 }
 
@@ -266,7 +263,7 @@ std::span<const std::string_view> operator_names() {
        "shared_activation", "sampling",           "rope_kv_write",  "output_gate",
        "q_a_norm",          "kv_norm_rope_write", "index_top_k",    "conv",
        "gated_norm",        "inner_norms",        "attention_core", "index_scores",
-       "gated_delta",       "selective_scan"});
+       "gated_delta",       "selective_scan",     "cross_entropy",  "optimizer"});
   return kNames;
 }
 
@@ -333,33 +330,6 @@ ExpertFfn expert_ffn(const MoeModel& model, BlockId id, std::span<const std::int
   ffn.top_k = 1;
   ffn.experts = static_cast<std::int64_t>(rows.size());
   return ffn;
-}
-
-Flops flops_of(const ExpertFfn& ffn) {
-  double rows = 0;
-  for (const std::int64_t r : ffn.rows) rows += static_cast<double>(r);
-  return Flops(2 * rows * (up_columns(ffn) + 1) * static_cast<double>(ffn.inter) *
-               static_cast<double>(ffn.hidden));
-}
-
-Bytes weight_bytes_of(const ExpertFfn& ffn) {
-  std::int64_t touched = 0;
-  for (const std::int64_t r : ffn.rows) touched += r > 0 ? 1 : 0;
-  return whole(static_cast<double>(touched) * (up_columns(ffn) + 1) *
-               static_cast<double>(ffn.inter) * static_cast<double>(ffn.hidden) *
-               bytes_per_value(ffn.stored));
-}
-
-Bytes activation_bytes_of(const ExpertFfn& ffn) {
-  double rows = 0;
-  for (const std::int64_t r : ffn.rows) rows += static_cast<double>(r);
-  const double in = gemm_input_bytes(ffn.compute, ffn.activations);
-  const double out = bytes_per_value(ffn.activations);
-  const double hidden = static_cast<double>(ffn.hidden);
-  const double inter = static_cast<double>(ffn.inter);
-  // First GEMM: in hidden, out up; activation: in up, out inter; second GEMM: in inter, out hidden.
-  return whole(rows *
-               (hidden * in + 2 * up_columns(ffn) * inter * out + 2 * inter * in + hidden * out));
 }
 
 std::vector<PlacedOperator> all_operators(const MoeModel& model, const TokenBatch& batch, int tp) {

@@ -62,6 +62,10 @@ std::string_view to_text(KernelFamily family);  // "expert_ffn", "gemm", "attent
 std::optional<KernelFamily> parse_kernel_family(std::string_view text);
 std::vector<std::string> kernel_family_names();
 
+// Which pass of training a kernel belongs to; inference is all forward. A weight gradient is added
+// to what earlier micro-batches left.
+enum class KernelPass { kForward, kInputGradient, kWeightGradient };
+
 // The core of an attention block on one rank, after windows and chunks have cut it.
 struct AttentionShape {
   double sequences = 0;
@@ -86,11 +90,14 @@ struct Operator {
   DType compute = DType::kBf16;
   DType stored = DType::kBf16;  // of a GEMM's weights, an attention's cache
   Flops flops;
-  Bytes weight_bytes;      // read once per launch
+  Bytes weight_bytes;      // read once per launch; of a weight gradient: read, added to and written
   Bytes activation_bytes;  // read and written
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
+  std::int64_t weights = 1;  // n x k matrices of a GEMM: the experts of a routed projection
+  KernelPass pass = KernelPass::kForward;
+  std::string like;  // of a backward kernel: the forward one, whose constants it takes
   AttentionShape attention;
   // A measured call that also does what a step lists as kernels of their own: quantises its rows (a
   // GEMM), writes new keys and values to the cache (attention), projects to or from latents (MLA).
@@ -113,6 +120,10 @@ struct ExpertFfn {
   std::int64_t tokens = 0;
   std::int64_t top_k = 0;
   std::int64_t experts = 0;
+  // Two products per pass, with the flops of the forward's two: gradients of the rows (and of the
+  // activation between), or of the weights, kept in `gradients`.
+  KernelPass pass = KernelPass::kForward;
+  DType gradients = DType::kFp32;
 };
 
 // Where a layer is cut by communication.
@@ -147,7 +158,8 @@ ExpertFfn expert_ffn(const MoeModel& model, BlockId block, std::span<const std::
 // formats with 4 bytes of scale per 128 values), else the activations' format.
 double gemm_input_bytes(DType multiplied, DType activations);
 Flops flops_of(const ExpertFfn& ffn);
-Bytes weight_bytes_of(const ExpertFfn& ffn);      // of the experts with rows > 0
+// Of the experts with rows > 0; a weight gradient's own, read and written.
+Bytes weight_bytes_of(const ExpertFfn& ffn);
 Bytes activation_bytes_of(const ExpertFfn& ffn);  // both GEMMs and the activation between
 
 // Every kernel of the model on one rank in execution order, with one row "experts" per routed block

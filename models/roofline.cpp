@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/expert_work.h"
 #include "sim/core/error.h"
 
 namespace sim {
@@ -51,28 +52,15 @@ KernelCost Roofline::cost(const Operator& op, const Device& device, int sms) con
 }
 
 KernelCost Roofline::cost(const ExpertFfn& ffn, const Device& device, int sms) const {
-  std::int64_t rows = 0;
-  std::int64_t touched = 0;
-  for (const std::int64_t r : ffn.rows) {
-    SIM_CHECK(r >= 0, "an expert receives no fewer than no rows");
-    rows += r;
-    touched += r > 0 ? 1 : 0;
-  }
-  const double hidden = static_cast<double>(ffn.hidden);
-  const double inter = static_cast<double>(ffn.inter);
-  const double up = static_cast<double>((ffn.gated ? 2 : 1) + ffn.extra_up) * inter;
-  const double weight = static_cast<double>(touched) * bytes_per_value(ffn.stored);
-  const double out = bytes_per_value(ffn.activations);
-  const double in = gemm_input_bytes(ffn.compute, ffn.activations);
-  const double real = static_cast<double>(rows);
+  const ExpertWork work = expert_work(ffn);
   const double flops = flops_per_second(device, ffn.compute, sms);
   const double bytes = bytes_per_second(device);
   Seconds seconds;
-  seconds.run(2 * real * up * hidden / flops,
-              (weight * up * hidden + real * (hidden * in + up * out)) / bytes);
-  seconds.run(0, real * (up * out + inter * in) / bytes);
-  seconds.run(2 * real * inter * hidden / flops,
-              (weight * inter * hidden + real * (inter * in + hidden * out)) / bytes);
+  seconds.run(work.first.flops / flops,
+              (work.first.weight_bytes + work.first.activation_bytes) / bytes);
+  seconds.run(0, work.between_bytes / bytes);
+  seconds.run(work.second.flops / flops,
+              (work.second.weight_bytes + work.second.activation_bytes) / bytes);
   return priced(seconds);
 }
 

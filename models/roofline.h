@@ -8,7 +8,8 @@
 //   flops of a GEMM = 2 n k x rows
 //   bytes of a GEMM = weights of every expert with rows > 0, and activations of the real rows
 // so that skew is cheaper than balance when few rows hit few experts (bytes), and dearer when many
-// do, on the rank that has most (flops).
+// do, on the rank that has most (flops). Its backward passes are two products each, likewise
+// (expert_work.h).
 //
 // Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
 // Valid: a lower bound of every kernel that reads its operands from memory; large kernels of a

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "models/costs/backward_costs.h"
 #include "sim/core/error.h"
 
 namespace sim {
@@ -98,7 +99,8 @@ const KernelConstants* CalibratedCosts::find(const Device& device, KernelWish wi
 
 const KernelConstants* CalibratedCosts::constants_for(const Operator& op,
                                                       const Device& device) const {
-  return find(device, {op.family, {op.stored, op.compute, false}, false, &op.name}, {.op = &op});
+  const std::string* name = op.like.empty() ? &op.name : &op.like;
+  return find(device, {op.family, {op.stored, op.compute, false}, false, name}, {.op = &op});
 }
 
 const KernelConstants* CalibratedCosts::constants_for(const ExpertFfn& ffn,
@@ -111,7 +113,9 @@ KernelCost CalibratedCosts::cost(const Operator& op, const Device& device, int s
   const KernelConstants* constants = constants_for(op, device);
   if (constants == nullptr) return roofline_.cost(op, device, sms);
   return not_below(op.flops, op.weight_bytes + op.activation_bytes, op.compute, device,
-                   calibrated_cost(*constants, {.op = &op}, device, sms));
+                   op.pass == KernelPass::kForward
+                       ? calibrated_cost(*constants, {.op = &op}, device, sms)
+                       : backward_cost(*constants, op, device, sms));
 }
 
 KernelCost CalibratedCosts::cost(const ExpertFfn& ffn, const Device& device, int sms) const {
@@ -119,12 +123,15 @@ KernelCost CalibratedCosts::cost(const ExpertFfn& ffn, const Device& device, int
       std::all_of(ffn.rows.begin(), ffn.rows.end(), [](std::int64_t rows) { return rows == 0; });
   const KernelConstants* constants = empty ? nullptr : constants_for(ffn, device);
   if (constants == nullptr) return roofline_.cost(ffn, device, sms);
-  return not_below(flops_of(ffn), weight_bytes_of(ffn) + activation_bytes_of(ffn), ffn.compute,
-                   device, calibrated_cost(*constants, {.experts = &ffn}, device, sms));
+  return not_below(
+      flops_of(ffn), weight_bytes_of(ffn) + activation_bytes_of(ffn), ffn.compute, device,
+      ffn.pass == KernelPass::kForward ? calibrated_cost(*constants, {.experts = &ffn}, device, sms)
+                                       : backward_cost(*constants, ffn, device, sms));
 }
 
 std::span<const std::string> CalibratedCosts::covered(const ExpertFfn& ffn,
                                                       const Device& device) const {
+  if (ffn.pass != KernelPass::kForward) return {};  // only its two products are priced
   const KernelConstants* constants = constants_for(ffn, device);
   if (constants == nullptr) return {};
   return constants->covers;

@@ -8,6 +8,9 @@
 // In a model a kernel is never faster than its flops and bytes at the data sheet's peaks: a loop
 // that measures a small kernel finds its weights in the L2, where other layers have evicted them in
 // a model. Such a call is priced, and labelled, by the peaks.
+//
+// Backward kernels: a dense GEMM's gradients are GEMMs and priced as such; all others take the
+// forward kernel's constants (backward_costs.h) and are `assumed`: no table measures them.
 #pragma once
 
 #include <map>

@@ -19,6 +19,15 @@
 // choices of other ranks (an expert map). inter that 16 does not divide costs both terms
 // `misaligned` times.
 //
+// The input gradient is two products of the same form, (n = inter, k = hidden) then (n = hidden,
+// k = 2 inter); of the weight gradient each tile of an expert's n x k matrix loops over its rows,
+// at the rate of the largest tile, T* = tile_most:
+//     C = 2 R (1 + tile_rows / T*) n k / (P compute_share) W
+//     X = A ceil(n / 128) ceil(k / 128) / SMs
+//     M = (2 A n k g + R (n + k) a) / (B memory_share)    g: bytes per gradient, read and written
+// What lies between (expert_work.h) moves at B memory_share. The constants are the forward's: no
+// table of backward kernels is public.
+//
 // Source: F4 and F8 of the study of public tables beside this project (kernel_forms.md:
 // aiconfigurator's measured MoE tables of A100, H100, B200). Chosen on held-out shapes and skews;
 // errors, by device and kernel, stand in models/accuracy.md. Valid: 1 to 10^5 rows, hidden 1024 to
@@ -31,6 +40,7 @@
 
 #include "models/costs/grouped_gemm.h"
 #include "models/costs/smooth_maximum.h"
+#include "models/expert_work.h"
 
 namespace sim {
 namespace {
@@ -179,6 +189,32 @@ KernelParts grouped_gemm_time(const ExpertFfn& ffn, const GroupedRows& rows,
     g.time = smooth_maximum(g.compute, g.memory, values[kSmooth]) + values[kPerK] * k / 1024;
     return g;
   };
+  if (ffn.pass != KernelPass::kForward) {
+    const double columns = ((ffn.gated ? 2.0 : 1.0) + static_cast<double>(ffn.extra_up)) * inter;
+    const bool rows_back = ffn.pass == KernelPass::kInputGradient;
+    const auto outer = [&](double n, double k) {
+      Gemm g;
+      const double per_sm =
+          rows.active * std::ceil(n / kTileColumns) * std::ceil(k / kTileColumns) / rates.sms;
+      const double waves = 1 + values[kWave] * (std::ceil(per_sm) / per_sm - 1);
+      g.compute = 2 * rows.rows * (1 + values[kTileRows] / values[kTileMost]) * n * k * waves *
+                  slower / (rates.flops * values[kCompute]);
+      g.memory =
+          (2 * rows.active * n * k * bytes_per_value(ffn.gradients) + rows.rows * (n + k) * input) *
+          slower / (rates.bytes * values[kMemory]);
+      g.time = smooth_maximum(g.compute, g.memory, values[kSmooth]) +
+               values[kPerK] * rows.rows / rows.active / 1024;
+      return g;
+    };
+    const Gemm of_down = rows_back ? gemm(inter, hidden) : outer(hidden, inter);
+    const Gemm of_up = rows_back ? gemm(hidden, columns) : outer(columns, hidden);
+    const double between = expert_work(ffn).between_bytes / (rates.bytes * values[kMemory]);
+    parts.fixed = values[kStart];
+    parts.compute = of_down.compute + of_up.compute;
+    parts.memory = of_down.memory + of_up.memory + between;
+    parts.time = values[kStart] + of_down.time + of_up.time + between;
+    return parts;
+  }
   const Gemm up =
       gemm((ffn.gated ? 2.0 : 1.0) * inter + static_cast<double>(ffn.extra_up) * inter, hidden);
   const Gemm down = gemm(hidden, inter);

@@ -12,6 +12,7 @@ constexpr std::size_t kMostExtents = 12;
 
 double log_correction(const KernelConstants& constants, const KernelCall& call) {
   if (constants.corrections.empty()) return 0;
+  if (call.experts != nullptr && call.experts->pass != KernelPass::kForward) return 0;
   const CorrectionPoint point = constants.form->correction_point(call);
   const auto found = std::lower_bound(
       constants.corrections.begin(), constants.corrections.end(), point.shape,

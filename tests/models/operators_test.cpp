@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <set>
 
+#include "models/backward.h"
 #include "models/model_reader.h"
 #include "models/weights.h"
 #include "tests/models/tiny_models.h"
@@ -228,6 +229,10 @@ TEST(Operators, TheListOfNamesIsTheModels) {
   }
   emitted.insert("norm");    // of blocks with several norms, which no model of the catalog has
   emitted.erase("experts");  // the row that stands for an ExpertFfn
+  for (const Operator& op : training_output_operators(testing::tiny_grouped(), prefill(1, 8), 1)) {
+    if (op.family == KernelFamily::kStreaming) emitted.insert(op.name);
+  }
+  emitted.insert(optimizer_operator(1, 30).name);
   std::set<std::string> listed(operator_names().begin(), operator_names().end());
   EXPECT_EQ(emitted, listed);
 }
