@@ -29,10 +29,11 @@ constexpr Factor kFactors[] = {
     {"output_gate", 2, 5.0 / 3},  // reads gradient, both inputs, writes two; forward three
     {"gated_norm", 2, 5.0 / 3},
     {"conv", 2, 1.5},
-    {"top_k", 2, 2},         // reads scores and choices, writes the logits' gradient
-    {"index_scores", 2, 2},  // of both inputs
-    {"index_top_k", 0, 0},   // a choice has no gradient
-    {"gated_delta", 3, 2},   // the states again, then twice the work
+    {"top_k", 2, 2},           // reads scores and choices, writes the logits' gradient
+    {"weighted_sum", 0.5, 1},  // one gradient to all rows; that of the weights: expert_work.h
+    {"index_scores", 2, 2},    // of both inputs
+    {"index_top_k", 0, 0},     // a choice has no gradient
+    {"gated_delta", 3, 2},     // the states again, then twice the work
     {"selective_scan", 3, 2},
     {"quantise", 0, 0},  // gradients pass it unchanged
 };
@@ -160,23 +161,15 @@ class Backward {
       const double copies = static_cast<double>(f.routing->top_k);
       return add(forward, tokens * copies * hidden, tokens * (copies + 1) * hidden * activation());
     }
-    if (forward.name == "weighted_sum") {
-      // Per summed row its gradient; and the row is read for the gradient of its weight.
-      const double moved = static_cast<double>(forward.activation_bytes.count());
-      const double one = tokens * hidden * activation();
-      return add(forward, 2 * forward.flops.count(), moved + (moved - one));
-    }
     SIM_CHECK(forward.name == "dense_activation" || forward.name == "shared_activation",
               "every kernel has a backward");
     const bool dense = forward.name == "dense_activation";
-    const GroupFormat& format = dense ? model_.formats.dense : model_.formats.shared;
     const std::int64_t inter =
         sizes.share(dense ? f.dense_inter : f.shared_experts * f.shared_inter);
-    // Reads what it was given and the gradient; writes a gradient and, again, its output.
+    // Reads what it was given and the gradient, writes a gradient.
     const double values = tokens * static_cast<double>(inter);
     const double up = values * static_cast<double>(f.up_matrices);
-    add(forward, 2 * forward.flops.count(),
-        (2 * up + values) * activation() + values * in(format.multiplied));
+    add(forward, 2 * forward.flops.count(), (2 * up + values) * activation());
   }
 
   const MoeModel& model_;

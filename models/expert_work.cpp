@@ -52,10 +52,10 @@ ExpertWork input_gradient_work(const Sizes& s, double weight) {
   ExpertWork work;
   work.first = {2 * s.rows * s.inter * s.hidden, weight * s.inter * s.hidden,
                 s.rows * (s.hidden * s.in + s.inter * s.out)};
-  // Reads what entered the activation and the gradient of what left it; writes the gradient of the
-  // former and, again, the latter.
+  // Reads what entered the activation and the gradient of what left it, writes the gradient of the
+  // former.
   const double gradient = s.quantised ? 2 * s.in : s.out;
-  work.between_bytes = s.rows * (s.up * s.out + s.inter * s.out + s.up * gradient + s.inter * s.in);
+  work.between_bytes = s.rows * (s.up * s.out + s.inter * s.out + s.up * gradient);
   if (s.quantised) work.between_bytes += s.rows * s.hidden * (s.out + 2 * s.in);
   work.second = {2 * s.rows * s.up * s.hidden, weight * s.up * s.hidden,
                  s.rows * (s.up * s.in + s.hidden * s.out)};
@@ -85,6 +85,18 @@ ExpertWork expert_work(const ExpertFfn& ffn) {
       return weight_gradient_work(s, s.touched * bytes_per_value(ffn.gradients));
   }
   SIM_CHECK(false, "every pass has its work");
+}
+
+Operator expert_activation_operator(const ExpertFfn& ffn) {
+  SIM_CHECK(ffn.pass == KernelPass::kForward, "the forward's activation");
+  const Sizes s = sizes_of(ffn);
+  Operator op;
+  op.name = "expert_activation";
+  op.kind = OperatorKind::kExperts;
+  op.compute = DType::kFp32;
+  op.flops = Flops(5 * s.rows * s.inter);
+  op.activation_bytes = whole(s.rows * (s.up * s.out + s.inter * s.in));
+  return op;
 }
 
 Flops flops_of(const ExpertFfn& ffn) {

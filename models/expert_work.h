@@ -5,8 +5,9 @@
 //   hidden weight gradient: of down: hidden x inter, of up: up x hidden, each over an expert's rows
 // Each product has 2 rows n k flops. 8-bit formats: gradients of rows arrive unquantised and are
 // written twice, by rows for the input gradient and by columns for the weight gradient; the saved
-// input is turned to columns (DeepSeek-V3's report, section 3.3.3). The activation's output is not
-// kept: its backward kernel makes it again for the weight gradient.
+// input is turned to columns (DeepSeek-V3's report, section 3.3.3). Router weights are applied, and
+// their gradient taken, in the activation (Megatron-Core; SonicMoE, arXiv 2512.14080), so the rows
+// of the second product need not be kept.
 #pragma once
 
 #include "models/operators.h"
@@ -27,5 +28,9 @@ struct ExpertWork {
 
 // REQUIRES: no negative rows.
 ExpertWork expert_work(const ExpertFfn& ffn);
+
+// The forward's activation alone, for a backward pass that did not keep its output. REQUIRES: the
+// forward pass.
+Operator expert_activation_operator(const ExpertFfn& ffn);
 
 }  // namespace sim

@@ -263,7 +263,8 @@ std::span<const std::string_view> operator_names() {
        "shared_activation", "sampling",           "rope_kv_write",  "output_gate",
        "q_a_norm",          "kv_norm_rope_write", "index_top_k",    "conv",
        "gated_norm",        "inner_norms",        "attention_core", "index_scores",
-       "gated_delta",       "selective_scan",     "cross_entropy",  "optimizer"});
+       "gated_delta",       "selective_scan",     "cross_entropy",  "optimizer",
+       "expert_activation"});
   return kNames;
 }
 

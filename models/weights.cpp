@@ -153,6 +153,18 @@ std::int64_t shard(std::int64_t extent, std::int64_t unit, int tp) {
   return std::min(extent, (units + tp - 1) / tp * unit);
 }
 
+struct Extent {
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+};
+
+// Of a tensor on one of `tp` ranks.
+Extent part_of(const Weight& w, int tp) {
+  SIM_CHECK(tp > 0, "a width of tensor parallelism is positive");
+  return {w.split == Split::kRows ? shard(w.rows, w.unit, tp) : w.rows,
+          w.split == Split::kColumns ? shard(w.columns, w.unit, tp) : w.columns};
+}
+
 const WeightFormat& format_of(const ModelFormats& formats, WeightItem item) {
   switch (item) {
     case WeightItem::kAttention:
@@ -255,13 +267,15 @@ std::vector<Weight> output_weights(const MoeModel& model) {
 }
 
 Bytes bytes_of(const MoeModel& model, const Weight& w, int tp) {
-  SIM_CHECK(tp > 0, "a width of tensor parallelism is positive");
-  const std::int64_t rows = w.split == Split::kRows ? shard(w.rows, w.unit, tp) : w.rows;
-  const std::int64_t columns =
-      w.split == Split::kColumns ? shard(w.columns, w.unit, tp) : w.columns;
+  const Extent part = part_of(w, tp);
   const WeightFormat format =
       w.rows == 1 ? usual_format(model.formats.activations) : format_of(model.formats, w.item);
-  return stored_bytes(format, rows, columns) * w.copies;
+  return stored_bytes(format, part.rows, part.columns) * w.copies;
+}
+
+std::int64_t values_of(const Weight& w, int tp) {
+  const Extent part = part_of(w, tp);
+  return part.rows * part.columns * w.copies;
 }
 
 std::int64_t& ParameterCount::of(WeightItem item) {

@@ -36,6 +36,9 @@ std::vector<Weight> output_weights(const MoeModel& model);  // final norms, LM h
 // Bytes on one of `tp` ranks, scales included, of all copies. REQUIRES: tp > 0.
 Bytes bytes_of(const MoeModel& model, const Weight& weight, int tp);
 
+// Values on one of `tp` ranks, of all copies. REQUIRES: tp > 0.
+std::int64_t values_of(const Weight& weight, int tp);
+
 struct ParameterCount {
   std::int64_t embedding = 0;
   std::int64_t head = 0;  // 0 when tied

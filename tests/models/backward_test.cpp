@@ -190,8 +190,8 @@ TEST(Backward, ExpertsByHand) {
   ffn.pass = KernelPass::kInputGradient;
   EXPECT_EQ(flops_of(ffn), forward);
   EXPECT_EQ(weight_bytes_of(ffn), testing::amount(2 * 8 * 18 * 2));
-  // dY 8 -> 6; reads 12 + 6, writes 12 + 6; 12 -> dX 8.
-  EXPECT_EQ(activation_bytes_of(ffn), testing::amount(5 * (14 + 36 + 20) * 2));
+  // dY 8 -> 6; reads 12 + 6, writes 12; 12 -> dX 8.
+  EXPECT_EQ(activation_bytes_of(ffn), testing::amount(5 * (14 + 30 + 20) * 2));
   ffn.pass = KernelPass::kWeightGradient;
   EXPECT_EQ(flops_of(ffn), forward);
   EXPECT_EQ(weight_bytes_of(ffn), testing::amount(2 * 2 * 8 * 18 * 4));  // fp32, both ways

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "models/backward.h"
+#include "models/expert_work.h"
 #include "models/model_reader.h"
 #include "models/weights.h"
 #include "tests/models/tiny_models.h"
@@ -233,6 +234,7 @@ TEST(Operators, TheListOfNamesIsTheModels) {
     if (op.family == KernelFamily::kStreaming) emitted.insert(op.name);
   }
   emitted.insert(optimizer_operator(1, 30).name);
+  emitted.insert(expert_activation_operator(ExpertFfn{}).name);
   std::set<std::string> listed(operator_names().begin(), operator_names().end());
   EXPECT_EQ(emitted, listed);
 }
