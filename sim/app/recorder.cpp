@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "sim/core/error.h"
+#include "sim/core/kernel_chain.h"
 #include "sim/workloads/kinds.h"
 
 namespace sim {
@@ -13,8 +14,10 @@ namespace {
 
 constexpr std::size_t kKinds = static_cast<std::size_t>(TaskKind::kHostLaunch) + 1;
 constexpr std::size_t kWaitCauses = static_cast<std::size_t>(WaitCause::kIdleEnd) + 1;
-constexpr std::array<std::string_view, kWaitCauses> kWaitNames = {"wait_peer", "network", "launch",
-                                                                  "other", "idle_end"};
+// After the causes of the core: a wait for a peer that a pipeline stage's send ended.
+constexpr std::size_t kBubble = kWaitCauses;
+constexpr std::array<std::string_view, kWaitCauses + 1> kWaitNames = {
+    "wait_peer", "network", "launch", "other", "idle_end", "pipeline_bubble"};
 
 std::size_t index_of(TaskKind kind) { return static_cast<std::size_t>(kind); }
 std::size_t index_of(WaitCause cause) { return static_cast<std::size_t>(cause); }
@@ -29,9 +32,9 @@ Recorder::Recorder(int devices, int layers, bool traffic_per_pair)
       traffic_per_layer_(static_cast<std::int64_t>(devices) * devices * layers <= kTrafficCells),
       layer_sums_(static_cast<std::size_t>(layers) + 1),
       busy_(static_cast<std::size_t>(devices), std::vector<Duration>(kKinds)),
-      waits_(static_cast<std::size_t>(devices), std::vector<Duration>(kWaitCauses)) {
+      waits_(static_cast<std::size_t>(devices), std::vector<Duration>(kWaitCauses + 1)) {
   totals_.busy.resize(kKinds);
-  totals_.wait.resize(kWaitCauses);
+  totals_.wait.resize(kWaitCauses + 1);
   totals_.expert.resize(static_cast<std::size_t>(devices));
   if (!traffic_per_pair) {
     for (auto& totals : totals_of_port_) totals.resize(static_cast<std::size_t>(devices));
@@ -43,13 +46,20 @@ Recorder::Recorder(int devices, int layers, bool traffic_per_pair)
 }
 
 void Recorder::on_task(const TaskSpan& span) {
-  fingerprint_.add(span.end, sequence_++,
-                   static_cast<std::uint32_t>(span.tag.kind) * 65536u +
-                       static_cast<std::uint32_t>(span.device.value()));
-  if (span.stream != StreamKind::kCompute) return;
-  const Duration duration = span.end - span.start;
-  busy_[span.device.index()][static_cast<std::size_t>(span.tag.kind)] += duration;
-  layer_sums_[static_cast<std::size_t>(span.tag.layer + 1)].by_kind[span.tag.kind] += duration;
+  for_each_kernel(span, [this](const TaskSpan& kernel, Duration gap) {
+    fingerprint_.add(kernel.end, sequence_++,
+                     static_cast<std::uint32_t>(kernel.tag.kind) * 65536u +
+                         static_cast<std::uint32_t>(kernel.device.value()));
+    if (kernel.stream != StreamKind::kCompute) return;
+    const Duration duration = kernel.end - kernel.start;
+    busy_[kernel.device.index()][static_cast<std::size_t>(kernel.tag.kind)] += duration;
+    layer_sums_[static_cast<std::size_t>(kernel.tag.layer + 1)].by_kind[kernel.tag.kind] +=
+        duration;
+    if (gap > Duration(0)) {
+      on_wait({kernel.tag, kernel.device, DeviceId(), WaitCause::kLaunch, kernel.start - gap, gap,
+               kernel.tag});
+    }
+  });
 }
 
 void Recorder::on_part(const PartSpan& span) {
@@ -71,9 +81,12 @@ void Recorder::on_collective(const CollectiveSpan& span) {
 }
 
 void Recorder::on_wait(const StreamWait& wait) {
-  waits_[wait.device.index()][index_of(wait.cause)] += wait.duration;
+  const bool bubble = wait.cause == WaitCause::kPeer &&
+                      wait.released_by.kind == static_cast<int>(TaskKind::kPipelineSend);
+  const std::size_t cause = bubble ? kBubble : index_of(wait.cause);
+  waits_[wait.device.index()][cause] += wait.duration;
   wait_rows_[{wait.tag.layer, wait.device.value(), wait.waited_for.value(),
-              static_cast<int>(wait.cause)}] += wait.duration;
+              static_cast<int>(cause)}] += wait.duration;
 }
 
 void Recorder::add_experts(StepBatch& batch, const RoutedBlockFacts& facts) {
@@ -148,9 +161,11 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     record.wait_peer = wait[index_of(WaitCause::kPeer)];
     record.network = wait[index_of(WaitCause::kNetwork)];
     record.launch = wait[index_of(WaitCause::kLaunch)] + wait[index_of(WaitCause::kOther)];
+    record.pipeline_bubble = wait[kBubble];
     record.idle_end = wait[index_of(WaitCause::kIdleEnd)];
     const Duration accounted = record.attention + record.expert + record.dense + record.other +
-                               record.wait_peer + record.network + record.launch + record.idle_end;
+                               record.wait_peer + record.network + record.launch +
+                               record.pipeline_bubble + record.idle_end;
     SIM_CHECK(accounted == duration,
               "a compute stream is busy or waits at every instant of a step");
     record.memory = peak_memory[static_cast<std::size_t>(d)];
@@ -160,7 +175,7 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     totals_.launch += record.launch / devices_;
     totals_.expert[static_cast<std::size_t>(d)] += record.expert;
     for (std::size_t k = 0; k < kKinds; ++k) totals_.busy[k] += busy[k] / devices_;
-    for (std::size_t c = 0; c < kWaitCauses; ++c) totals_.wait[c] += wait[c] / devices_;
+    for (std::size_t c = 0; c <= kBubble; ++c) totals_.wait[c] += wait[c] / devices_;
     batch.devices.push_back(record);
   }
   const double step_s = to_seconds(duration);

@@ -55,7 +55,7 @@ class Recorder : public Observer {
   struct Totals {
     Duration steps{};
     std::vector<Duration> busy;  // per TaskKind, mean over ranks
-    std::vector<Duration> wait;  // per WaitCause, mean over ranks
+    std::vector<Duration> wait;  // per WaitCause and pipeline bubbles, mean over ranks
     Duration launch{};           // mean over ranks
     CauseVector causes{};
     std::map<std::pair<int, int>, Duration>

@@ -62,6 +62,7 @@ std::vector<Share> rank_shares(const Recorder::Totals& totals) {
            busy(TaskKind::kEmbedding) + busy(TaskKind::kLmHead) + busy(TaskKind::kSampling)},
           {"waiting for a peer", wait(WaitCause::kPeer)},
           {"waiting for the network", wait(WaitCause::kNetwork)},
+          {"pipeline bubble", totals.wait.back()},
           {"launch gaps", totals.launch},
           {"idle at the end", wait(WaitCause::kIdleEnd)}};
 }

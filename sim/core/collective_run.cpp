@@ -69,7 +69,7 @@ std::vector<TaskId> TaskGraph::add_collective(TaskTag tag, std::span<const PartS
 }
 
 void TaskGraph::enter_part(std::int32_t index) {
-  const Task& task = tasks_[static_cast<std::size_t>(index)];
+  Task& task = tasks_[static_cast<std::size_t>(index)];
   const std::int32_t c = task.collective;
   const std::int32_t p = task.part;
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
@@ -77,8 +77,8 @@ void TaskGraph::enter_part(std::int32_t index) {
   PartState& part = collective.parts[static_cast<std::size_t>(p)];
   part.entered_at = loop_.now();
   const Duration startup = collective.body.startup[static_cast<std::size_t>(p)];
-  releases_[static_cast<std::size_t>(task.release)].causes[causes_.startup] += startup.count();
   if (startup > Duration(0)) {
+    own_causes(task)[causes_.startup] += startup.count();
     loop_.after(startup, [this, c, p] { part_ready(c, p); });
   } else {
     part_ready(c, p);
@@ -87,8 +87,9 @@ void TaskGraph::enter_part(std::int32_t index) {
 
 void TaskGraph::part_ready(std::int32_t c, std::int32_t p) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
-  const std::int32_t origin =
-      tasks_[static_cast<std::size_t>(collective.parts[static_cast<std::size_t>(p)].task)].release;
+  PartState& part = collective.parts[static_cast<std::size_t>(p)];
+  part.release = tasks_[static_cast<std::size_t>(part.task)].release;
+  ++releases_[static_cast<std::size_t>(part.release)].users;
   const std::int32_t stages = collective.stage_count;
   // All are released before one is opened: that may end the part.
   std::int32_t left = 0;
@@ -96,9 +97,6 @@ void TaskGraph::part_ready(std::int32_t c, std::int32_t p) {
     const std::size_t slot = static_cast<std::size_t>(p * stages + s);
     if (collective.stages[slot].before > 0) continue;
     ++left;
-    const std::int32_t release = new_release();
-    releases_[static_cast<std::size_t>(release)] = releases_[static_cast<std::size_t>(origin)];
-    collective.stages[slot].release = release;
     collective.stages[slot].root = p;
   }
   for (std::int32_t s = 0; left > 0; ++s) {
@@ -108,9 +106,9 @@ void TaskGraph::part_ready(std::int32_t c, std::int32_t p) {
   }
 }
 
-// Opens a stage after its own delay. REQUIRES: its release and root are set.
+// Opens a stage after its own delay. REQUIRES: its path and root are set.
 void TaskGraph::delay_stage(std::int32_t c, std::int32_t slot) {
-  const Collective& collective = *collectives_[static_cast<std::size_t>(c)];
+  Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   const std::vector<CollectiveBody::Stage>& stages = collective.body.stages;
   const Duration delay =
       stages.empty() ? Duration(0)
@@ -119,8 +117,7 @@ void TaskGraph::delay_stage(std::int32_t c, std::int32_t slot) {
     open_stage(c, slot);
     return;
   }
-  const std::int32_t release = collective.stages[static_cast<std::size_t>(slot)].release;
-  releases_[static_cast<std::size_t>(release)].causes[causes_.startup] += delay.count();
+  collective.stages[static_cast<std::size_t>(slot)].path.startup += delay;
   loop_.after(delay, [this, c, slot] { open_stage(c, slot); });
 }
 
@@ -204,11 +201,8 @@ void TaskGraph::stage_served(std::int32_t c, std::int32_t slot, std::int32_t ini
       StageState& state = collective.stages[static_cast<std::size_t>(follower)];
       if (--state.before > 0) continue;
       const StageState& first = collective.stages[static_cast<std::size_t>(initiator)];
-      const CauseVector causes =
-          path_to_now(first, collective.stages[static_cast<std::size_t>(slot)], causes_.congestion);
-      state.release = new_release();
+      state.path = path_to_now(first, collective.stages[static_cast<std::size_t>(slot)]);
       state.root = first.root;
-      releases_[static_cast<std::size_t>(state.release)].causes = causes;
       delay_stage(c, follower);
     }
   }
@@ -229,16 +223,16 @@ void TaskGraph::part_served(std::int32_t c, std::int32_t slot, std::int32_t init
   }
 }
 
-// The causes of the path through `initiator`'s opening to now, where `served` was done: its own
-// bytes on idle links, the rest as named.
-CauseVector TaskGraph::path_to_now(const StageState& initiator, const StageState& served,
-                                   CauseId rest) const {
-  CauseVector causes = releases_[static_cast<std::size_t>(initiator.release)].causes;
+// The path through `initiator`'s opening to now, where `served` was done: its own bytes on idle
+// links, the rest is congestion.
+TaskGraph::PathInside TaskGraph::path_to_now(const StageState& initiator,
+                                             const StageState& served) const {
+  PathInside path = initiator.path;
   const Duration elapsed = loop_.now() - initiator.opened_at;
   const Duration network = std::min(elapsed, served.alone);
-  causes[causes_.network] += network.count();
-  causes[rest] += (elapsed - network).count();
-  return causes;
+  path.network += network;
+  path.congestion += elapsed - network;
+  return path;
 }
 
 // Called when the last part ends: the exchange was not faster than its bytes over the tightest
@@ -262,9 +256,17 @@ void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiat
   const std::int32_t root = last_stage.root;
   const PartState& first = collective.parts[static_cast<std::size_t>(root)];
   Task& task = tasks_[static_cast<std::size_t>(part.task)];
-  releases_[static_cast<std::size_t>(task.release)].causes =
-      path_to_now(last_stage, collective.stages[static_cast<std::size_t>(slot)],
-                  by == EndedBy::kFloor ? causes_.startup : causes_.congestion);
+  PathInside path = path_to_now(last_stage, collective.stages[static_cast<std::size_t>(slot)]);
+  if (by == EndedBy::kFloor) {
+    path.startup += path.congestion - last_stage.path.congestion;
+    path.congestion = last_stage.path.congestion;
+  }
+  share_release(part.task, first.release);
+  CauseVector& causes = own_causes(task);
+  causes[causes_.startup] += path.startup.count();
+  causes[causes_.network] += path.network.count();
+  causes[causes_.congestion] += path.congestion.count();
+  const Releaser before = releases_[static_cast<std::size_t>(first.release)].by;
   const DeviceId device = part.device;
   const DeviceId peer = first.device;
   const Time since = part.entered_at;
@@ -276,13 +278,15 @@ void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiat
   const bool last = --collective.parts_left == 0;
   if (last) {
     certify(collective);
-    for (const StageState& each : collective.stages) free_release(each.release);
+    for (const PartState& each : collective.parts) drop_release(each.release);
     collective.live = false;
     collective.port_run = nullptr;
     collective.body = CollectiveBody{};
     free_collectives_.push_back(c);
   }
-  finish(index, ReleaseKind::kPart, peer, peer_ready);
+  const TaskTag tag = collective.tag;
+  finish(index, {ReleaseKind::kPart, peer, peer_ready, tag},
+         before.kind == ReleaseKind::kPart ? before : Releaser{});
 }
 
 }  // namespace sim

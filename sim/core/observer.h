@@ -25,12 +25,17 @@ struct TaskTag {
   std::int8_t pass = 0;  // of training: forward, recompute, gradients; the workload's own numbers
 };
 
+class KernelChain;
+
 struct TaskSpan {
   TaskTag tag;
   DeviceId device;
   StreamKind stream = StreamKind::kCompute;
   Time start;
   Time end;
+  // The kernels it stands for; null: itself. for_each_kernel (kernel_chain.h) visits them. Valid in
+  // the call only.
+  const KernelChain* chain = nullptr;
 };
 
 // One rank's part of a collective: from when the rank reached it to when all it sends and receives
@@ -62,6 +67,7 @@ struct StreamWait {
   WaitCause cause = WaitCause::kOther;
   Time start;
   Duration duration{};
+  TaskTag released_by;  // the task or part that ended this wait; kind -1: nobody's end did
 };
 
 class Observer {

@@ -82,6 +82,13 @@ TaskId TaskGraph::add_task(const TaskSpec& spec, std::span<const TaskId> after) 
   SIM_CHECK(spec.stream.valid(), "a task runs on a stream");
   SIM_CHECK(spec.duration >= Duration(0), "a task does not take negative time");
   const std::int32_t index = new_task(spec);
+  if (spec.chain != nullptr) {
+    SIM_CHECK(spec.chain->gap() == streams_[spec.stream.index()].gap,
+              "a chain runs on a stream with the gap that it was built for");
+    TaskSpec& own = tasks_[static_cast<std::size_t>(index)].spec;
+    own.duration = spec.chain->duration();
+    own.gap_inside = spec.chain->first_gap_inside();
+  }
   connect(index, after);
   const TaskId id{index, tasks_[static_cast<std::size_t>(index)].generation};
   enlist(index);
@@ -104,26 +111,58 @@ void TaskGraph::when_done(std::span<const TaskId> after, Done done) {
   try_start(index);
 }
 
+// A fresh one with one user.
 std::int32_t TaskGraph::new_release() {
+  std::int32_t slot = 0;
   if (free_releases_.empty()) {
+    slot = static_cast<std::int32_t>(releases_.size());
     releases_.emplace_back();
-    return static_cast<std::int32_t>(releases_.size()) - 1;
+  } else {
+    slot = free_releases_.back();
+    free_releases_.pop_back();
+    releases_[static_cast<std::size_t>(slot)] = Release{};
   }
-  const std::int32_t slot = free_releases_.back();
-  free_releases_.pop_back();
-  releases_[static_cast<std::size_t>(slot)] = Release{};
+  releases_[static_cast<std::size_t>(slot)].users = 1;
   return slot;
 }
 
-void TaskGraph::free_release(std::int32_t slot) {
-  if (slot >= 0) free_releases_.push_back(slot);
+void TaskGraph::drop_release(std::int32_t slot) {
+  if (slot >= 0 && --releases_[static_cast<std::size_t>(slot)].users == 0)
+    free_releases_.push_back(slot);
+}
+
+// From now on the task goes by this release.
+void TaskGraph::share_release(std::int32_t index, std::int32_t slot) {
+  Task& task = tasks_[static_cast<std::size_t>(index)];
+  ++releases_[static_cast<std::size_t>(slot)].users;
+  drop_release(task.release);
+  task.release = slot;
+}
+
+// The causes of the task's path, for it alone to add to.
+CauseVector& TaskGraph::own_causes(Task& task) {
+  if (releases_[static_cast<std::size_t>(task.release)].users > 1) {
+    const std::int32_t own = new_release();
+    Release& copy = releases_[static_cast<std::size_t>(own)];
+    copy = releases_[static_cast<std::size_t>(task.release)];
+    copy.users = 1;
+    drop_release(task.release);
+    task.release = own;
+  }
+  return releases_[static_cast<std::size_t>(task.release)].causes;
 }
 
 void TaskGraph::try_start(std::int32_t index) {
   Task& task = tasks_[static_cast<std::size_t>(index)];
   if (task.state != State::kWaiting || task.pending > 0) return;
   if (task.spec.stream.valid() && streams_[task.spec.stream.index()].head != index) return;
-  if (task.release < 0) task.release = new_release();  // released by nobody: at the start
+  if (task.release < 0) {  // by nobody's end: at the start, or late
+    if (context_ >= 0) {
+      share_release(index, context_);
+    } else {
+      task.release = new_release();
+    }
+  }
   if (task.spec.held.valid() && task.spec.held_amount > 0) {
     if (!held_[task.spec.held.index()].take_or_wait(task.spec.held_amount, index)) {
       task.state = State::kQueuedForHeld;
@@ -149,10 +188,12 @@ void TaskGraph::start(std::int32_t index) {
     const Duration gap = std::max(Duration(0), stream.gap - task.spec.gap_inside);
     lead = std::max(Duration(0), stream.last_end + gap - loop_.now());
   }
-  releases_[static_cast<std::size_t>(task.release)].causes[causes_.launch] += lead.count();
-  if (stream.kind == StreamKind::kCompute && lead > Duration(0)) {
-    observer_.on_wait(
-        {task.spec.tag, stream.device, DeviceId(), WaitCause::kLaunch, loop_.now(), lead});
+  if (lead > Duration(0)) {
+    own_causes(task)[causes_.launch] += lead.count();
+    if (stream.kind == StreamKind::kCompute) {
+      observer_.on_wait({task.spec.tag, stream.device, DeviceId(), WaitCause::kLaunch, loop_.now(),
+                         lead, releases_[static_cast<std::size_t>(task.release)].by.tag});
+    }
   }
   task.start = loop_.now() + lead;
   if (task.collective >= 0) {
@@ -163,54 +204,73 @@ void TaskGraph::start(std::int32_t index) {
     }
     return;
   }
-  loop_.after(lead + task.spec.duration, [this, index] {
-    Task& ended = tasks_[static_cast<std::size_t>(index)];
-    CauseVector& causes = releases_[static_cast<std::size_t>(ended.release)].causes;
+  loop_.after(lead + task.spec.duration, [this, index] { end_task(index); });
+}
+
+void TaskGraph::end_task(std::int32_t index) {
+  Task& task = tasks_[static_cast<std::size_t>(index)];
+  CauseVector& causes = own_causes(task);
+  if (task.spec.chain != nullptr) {
+    for (const CauseShare& share : task.spec.chain->shares())
+      causes[share.cause] += share.duration.count();
+  } else {
     Duration booked{0};
-    for (const CauseShare& share : ended.spec.shares) {
+    for (const CauseShare& share : task.spec.shares) {
       causes[share.cause] += share.duration.count();
       booked += share.duration;
     }
-    causes[ended.spec.shares[0].cause] += (ended.spec.duration - booked).count();
-    const Stream& on = streams_[ended.spec.stream.index()];
-    const bool host = on.kind == StreamKind::kHost;
-    finish(index, host ? ReleaseKind::kHost : ReleaseKind::kTask, on.device, loop_.now());
-  });
+    causes[task.spec.shares[0].cause] += (task.spec.duration - booked).count();
+  }
+  const Stream& on = streams_[task.spec.stream.index()];
+  const bool host = on.kind == StreamKind::kHost;
+  finish(index,
+         {host ? ReleaseKind::kHost : ReleaseKind::kTask, on.device, loop_.now(), task.spec.tag},
+         {});
 }
 
+// Whom the compute stream waited for since it last ran: what released the task, and before that,
+// where a part began when another part had ended, what released that one.
 void TaskGraph::report_wait(std::int32_t index) {
   const Task& task = tasks_[static_cast<std::size_t>(index)];
   const Stream& stream = streams_[task.spec.stream.index()];
   const Time idle_since = std::max(stream.last_end, step_begin_);
-  const Duration gap = loop_.now() - idle_since;
-  if (gap <= Duration(0)) return;
+  if (loop_.now() <= idle_since) return;
   const Release& release = releases_[static_cast<std::size_t>(task.release)];
-  StreamWait record{task.spec.tag, stream.device, DeviceId(), WaitCause::kOther, idle_since, gap};
-  if (release.kind == ReleaseKind::kHost) record.cause = WaitCause::kLaunch;
-  if (release.kind == ReleaseKind::kPart) {
-    const Duration peer = std::clamp(release.peer_ready - idle_since, Duration(0), gap);
-    if (peer > Duration(0) && release.peer != stream.device) {
-      observer_.on_wait(
-          {task.spec.tag, stream.device, release.peer, WaitCause::kPeer, idle_since, peer});
-      record.start += peer;
-      record.duration -= peer;
+  Time at = idle_since;
+  const auto report = [&](Time until, WaitCause cause, DeviceId peer, TaskTag by) {
+    until = std::min(until, loop_.now());
+    if (until <= at) return;
+    observer_.on_wait({task.spec.tag, stream.device, peer, cause, at, until - at, by});
+    at = until;
+  };
+  if (release.by.kind == ReleaseKind::kPart) {
+    for (const Releaser* part : {&release.before, &release.by}) {
+      if (part->kind != ReleaseKind::kPart) continue;
+      if (part->peer != stream.device)
+        report(part->peer_ready, WaitCause::kPeer, part->peer, part->tag);
+      // Its own bytes flow until the next part began, or until now.
+      const bool last = part == &release.by;
+      report(last ? loop_.now() : release.by.peer_ready, WaitCause::kNetwork, DeviceId(),
+             part->tag);
     }
-    record.cause = WaitCause::kNetwork;
   }
-  if (record.duration > Duration(0)) observer_.on_wait(record);
+  const bool host = release.by.kind == ReleaseKind::kHost;
+  report(loop_.now(), host ? WaitCause::kLaunch : WaitCause::kOther, DeviceId(), release.by.tag);
 }
 
 // Ends a running task: frees what it holds, lets its stream go on, releases its successors.
-void TaskGraph::finish(std::int32_t index, ReleaseKind kind, DeviceId peer, Time peer_ready) {
+void TaskGraph::finish(std::int32_t index, const Releaser& by, const Releaser& before) {
   Task& task = tasks_[static_cast<std::size_t>(index)];
   Stream& stream = streams_[task.spec.stream.index()];
-  observer_.on_task({task.spec.tag, stream.device, stream.kind, task.start, loop_.now()});
+  observer_.on_task(
+      {task.spec.tag, stream.device, stream.kind, task.start, loop_.now(), task.spec.chain});
   ++tasks_run_;
   stream.last_end = loop_.now();
   stream.has_run = true;
-  const Release released{releases_[static_cast<std::size_t>(task.release)].causes, kind, peer,
-                         peer_ready};
-  free_release(task.release);
+  own_causes(task);
+  const std::int32_t released = task.release;
+  releases_[static_cast<std::size_t>(released)].by = by;
+  releases_[static_cast<std::size_t>(released)].before = before;
   const std::int32_t next = task.next_in_stream;
   stream.head = next;
   if (next < 0) stream.tail = -1;
@@ -222,7 +282,7 @@ void TaskGraph::finish(std::int32_t index, ReleaseKind kind, DeviceId peer, Time
   free_tasks_.push_back(index);
   --live_;
   // Successors by dependency first: what they learn from this task is more than stream order.
-  std::vector<std::int32_t> ready;
+  const std::size_t ready_begin = ready_.size();
   while (edge >= 0) {
     const Edge e = edges_[static_cast<std::size_t>(edge)];
     edges_[static_cast<std::size_t>(edge)].next = free_edge_;
@@ -230,52 +290,57 @@ void TaskGraph::finish(std::int32_t index, ReleaseKind kind, DeviceId peer, Time
     edge = e.next;
     Task& successor = tasks_[static_cast<std::size_t>(e.task)];
     if (--successor.pending == 0) {
-      if (successor.release < 0) successor.release = new_release();
-      releases_[static_cast<std::size_t>(successor.release)] = released;
+      share_release(e.task, released);
       successor.start = loop_.now();  // when its dependencies ended; overwritten when it starts
-      ready.push_back(e.task);
+      ready_.push_back(e.task);
     }
   }
-  std::reverse(ready.begin(), ready.end());  // in the order in which they were added
   if (next >= 0) {
-    Task& follower = tasks_[static_cast<std::size_t>(next)];
+    const Task& follower = tasks_[static_cast<std::size_t>(next)];
     if (follower.pending == 0 && follower.state == State::kWaiting &&
         (follower.release < 0 || follower.start < loop_.now())) {
-      if (follower.release < 0) follower.release = new_release();
-      releases_[static_cast<std::size_t>(follower.release)] = released;
+      share_release(next, released);
     }
     try_start(next);
   }
-  for (const std::int32_t t : ready) try_start(t);
+  for (std::size_t i = ready_.size(); i > ready_begin; --i)  // in the order of their adding
+    try_start(ready_[i - 1]);
+  ready_.resize(ready_begin);
   if (held.valid() && amount > 0) {
     HeldResource& resource = held_[held.index()];
     resource.give_back(amount);
     while (true) {
       const std::int32_t served = resource.next_served();
       if (served < 0) break;
-      releases_[static_cast<std::size_t>(tasks_[static_cast<std::size_t>(served)].release)] =
-          released;
+      share_release(served, released);
       start(served);
     }
   }
+  drop_release(released);
 }
 
 void TaskGraph::run_callback(std::int32_t index) {
   Task& task = tasks_[static_cast<std::size_t>(index)];
-  const CauseVector causes = releases_[static_cast<std::size_t>(task.release)].causes;
+  const std::int32_t release = task.release;
+  const CauseVector causes = releases_[static_cast<std::size_t>(release)].causes;
   const std::int32_t slot = task.callback;
   const Done done = std::move(callbacks_[static_cast<std::size_t>(slot)]);
   callbacks_[static_cast<std::size_t>(slot)] = nullptr;
   free_callbacks_.push_back(slot);
-  free_release(task.release);
   task.state = State::kFree;
   ++task.generation;
   free_tasks_.push_back(index);
   --live_;
+  context_ = release;
   done(loop_.now(), causes);
+  context_ = -1;
+  drop_release(release);
 }
 
-void TaskGraph::mark_step_begin() { step_begin_ = loop_.now(); }
+void TaskGraph::mark_step_begin() {
+  step_begin_ = loop_.now();
+  context_ = -1;
+}
 
 void TaskGraph::report_idle_end(TaskTag tag) {
   for (const Stream& stream : streams_) {
@@ -283,7 +348,7 @@ void TaskGraph::report_idle_end(TaskTag tag) {
     const Time since = std::max(stream.last_end, step_begin_);
     if (loop_.now() > since) {
       observer_.on_wait(
-          {tag, stream.device, DeviceId(), WaitCause::kIdleEnd, since, loop_.now() - since});
+          {tag, stream.device, DeviceId(), WaitCause::kIdleEnd, since, loop_.now() - since, {}});
     }
   }
 }

@@ -6,7 +6,8 @@
 //
 // Causes: every task carries, per cause, the picoseconds of the path that ends in it: those of the
 // predecessor that released it last, plus its own. At the end of a step the path's causes therefore
-// add up to the step exactly, and no history is kept.
+// add up to the step exactly, and no history is kept. A task added by a callback (when_done) when
+// all it comes after has ended goes on from the callback's path, unless a new step was begun.
 //
 // A task may only come after tasks that exist already, so no circle can be built and a run always
 // ends.
@@ -27,6 +28,7 @@
 #include "sim/core/event_loop.h"
 #include "sim/core/fluid_network.h"
 #include "sim/core/held_resource.h"
+#include "sim/core/kernel_chain.h"
 #include "sim/core/observer.h"
 #include "sim/core/port_run.h"
 
@@ -41,11 +43,6 @@ struct TaskId {
   bool valid() const { return index >= 0; }
 };
 
-struct CauseShare {
-  CauseId cause = 0;
-  Duration duration{};
-};
-
 struct TaskSpec {
   StreamId stream;
   TaskTag tag;
@@ -54,6 +51,9 @@ struct TaskSpec {
   HeldId held;                // invalid: holds nothing
   std::int64_t held_amount = 0;
   Duration gap_inside{};  // of the stream's gap, what the duration holds already
+  // Several kernels as one task: then duration, shares and gap_inside are the chain's. It was built
+  // for the gap of the stream, and lives until the task has ended.
+  const KernelChain* chain = nullptr;
 };
 
 struct PartSpec {
@@ -92,7 +92,8 @@ class TaskGraph {
   using Done = std::function<void(Time, const CauseVector&)>;
   void when_done(std::span<const TaskId> after, Done done);
 
-  // A stream's idle time is counted from here on; called when a step begins.
+  // A stream's idle time and the causes of a path are counted from here on; called when a step
+  // begins.
   void mark_step_begin();
   // Reports the compute streams' idle time from their last task to now.
   void report_idle_end(TaskTag tag);
@@ -106,11 +107,18 @@ class TaskGraph {
  private:
   enum class State : std::uint8_t { kFree, kWaiting, kQueuedForHeld, kRunning };
   enum class ReleaseKind : std::uint8_t { kNone, kTask, kHost, kPart };
+  struct Releaser {
+    ReleaseKind kind = ReleaseKind::kNone;
+    DeviceId peer;    // of a part: whose arrival its path began with
+    Time peer_ready;  // and when that was
+    TaskTag tag;
+  };
+  // What let tasks go: shared by all that one end released, copied by the one that adds to it.
   struct Release {
     CauseVector causes{};
-    ReleaseKind kind = ReleaseKind::kNone;
-    DeviceId peer;
-    Time peer_ready;
+    Releaser by;
+    Releaser before;  // of a part: what had released the peer, where that was a part too
+    std::int32_t users = 0;
   };
   struct Task {
     TaskSpec spec;
@@ -144,6 +152,13 @@ class TaskGraph {
     std::int32_t stages_left = 0;
     bool done = false;
     Time entered_at;
+    std::int32_t release = -1;  // its task's when it was ready, kept until the collective ends
+  };
+  // What a path through a collective adds to the causes of the part that it began with.
+  struct PathInside {
+    Duration startup{};
+    Duration network{};
+    Duration congestion{};
   };
   // A stage of one part. Its slot is part * stage_count + stage.
   struct StageState {
@@ -151,9 +166,9 @@ class TaskGraph {
     std::int32_t before = 0;       // stages of this part that come first and are not done
     bool open = false;
     Time opened_at;
-    Duration alone{};           // its own bytes on idle links
-    std::int32_t release = -1;  // causes of the path that opened it
-    std::int32_t root = -1;     // the part whose arrival that path began with
+    Duration alone{};        // its own bytes on idle links
+    PathInside path;         // that opened it
+    std::int32_t root = -1;  // the part whose arrival that path began with
   };
   struct TransferState {
     std::int32_t waits = 0;       // parties that have not reached it
@@ -185,11 +200,14 @@ class TaskGraph {
   void connect(std::int32_t task, std::span<const TaskId> after);
   void enlist(std::int32_t task);
   std::int32_t new_release();
-  void free_release(std::int32_t slot);
+  void drop_release(std::int32_t slot);
+  void share_release(std::int32_t task, std::int32_t slot);
+  CauseVector& own_causes(Task& task);
   void try_start(std::int32_t task);
   void start(std::int32_t task);
+  void end_task(std::int32_t task);
   void report_wait(std::int32_t task);
-  void finish(std::int32_t task, ReleaseKind kind, DeviceId peer, Time peer_ready);
+  void finish(std::int32_t task, const Releaser& by, const Releaser& before);
   void run_callback(std::int32_t task);
 
   void enter_part(std::int32_t task);
@@ -207,8 +225,7 @@ class TaskGraph {
   void stage_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
   void ports_served(std::int32_t collective);
   void part_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
-  CauseVector path_to_now(const StageState& initiator, const StageState& served,
-                          CauseId rest) const;
+  PathInside path_to_now(const StageState& initiator, const StageState& served) const;
   void certify(const Collective& collective);
   enum class EndedBy : std::uint8_t { kTransfers, kFloor };
   void end_part(std::int32_t collective, std::int32_t slot, std::int32_t initiator, EndedBy by);
@@ -230,6 +247,8 @@ class TaskGraph {
   std::vector<Done> callbacks_;
   std::vector<std::int32_t> free_callbacks_;
   std::vector<double> load_scratch_;
+  std::vector<std::int32_t> ready_;  // scratch of finish(), which may be called inside itself
+  std::int32_t context_ = -1;        // release of the callback under way
   Time step_begin_;
   std::uint64_t tasks_run_ = 0;
   std::size_t live_ = 0;

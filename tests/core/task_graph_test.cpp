@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <tuple>
 
 namespace sim {
 namespace {
@@ -140,6 +141,57 @@ TEST(TaskGraph, AStragglerShowsOnThePathAndInTheWaits) {
   EXPECT_EQ(waits[1].cause, WaitCause::kNetwork);
   EXPECT_EQ(waits[1].duration, Duration(20));
   EXPECT_EQ(waits[1].tag.layer, 3);
+  for (const StreamWait& wait : waits) EXPECT_EQ(wait.released_by.kind, 1);  // the exchange
+}
+
+// Rank 1's second exchange is with itself alone and begins when the first one has ended: what its
+// compute stream waited for first is rank 0, not its own bytes.
+TEST(TaskGraph, AWaitThroughTwoPartsNamesWhoHeldUpTheFirst) {
+  World w(2);
+  const TaskId late = w.kernel(0, 100);
+  const TaskId early = w.kernel(1, 10);
+  const auto first = w.exchange({{late}, {early}}, {{{0, 1, 20}}});
+  std::vector<PartSpec> alone(1);
+  alone[0] = {w.comm[1], {first[1]}, HeldId(), 0};
+  const auto second = w.graph.add_collective({2, 0, 0}, alone, [&](CollectiveBody& body) {
+    body.startup.assign(1, Duration(0));
+    const std::int32_t self = 0;
+    const ResourceUse path[] = {{w.up[1], 1}};
+    body.add({&self, 1}, {}, Bytes(30), Duration(0), path);
+  });
+  w.kernel(1, 5, {second[0]});
+  w.loop.run();
+  std::vector<std::tuple<int, int, std::int64_t, int>> waits;  // cause, whom, how long, ended by
+  for (const StreamWait& wait : w.log.waits) {
+    if (wait.device != DeviceId(1)) continue;
+    waits.emplace_back(static_cast<int>(wait.cause), wait.waited_for.value(), wait.duration.count(),
+                       wait.released_by.kind);
+  }
+  EXPECT_EQ(waits, (std::vector<std::tuple<int, int, std::int64_t, int>>{
+                       {static_cast<int>(WaitCause::kPeer), 0, 90, 1},
+                       {static_cast<int>(WaitCause::kNetwork), -1, 20, 1},
+                       {static_cast<int>(WaitCause::kNetwork), -1, 30, 2}}));
+}
+
+// A graph that grows in callbacks: what is added when all it comes after has ended goes on from the
+// callback's path, so that the step's causes still add up.
+TEST(TaskGraph, ATaskAddedByACallbackGoesOnFromItsPath) {
+  World w(2);
+  const TaskId a = w.kernel(0, 100);
+  const TaskId b = w.kernel(1, 30);
+  CauseVector causes{};
+  Time end;
+  const TaskId both[] = {a, b};
+  w.graph.when_done(both, [&](Time, const CauseVector&) {
+    const TaskId c = w.kernel(1, 7, {b});
+    w.graph.when_done({&c, 1}, [&](Time t, const CauseVector& sums) {
+      end = t;
+      causes = sums;
+    });
+  });
+  w.loop.run();
+  EXPECT_EQ(to_ps(end), 107);
+  EXPECT_EQ(sum(causes), 107);
 }
 
 TEST(TaskGraph, RendezvousWaitsForTheReceiverToo) {
