@@ -25,8 +25,9 @@ Duration mean(Duration sum, int count) { return sum / count; }
 
 }  // namespace
 
-Recorder::Recorder(int devices, int layers, bool traffic_per_pair)
+Recorder::Recorder(int devices, int ranks_per_layer, int layers, bool traffic_per_pair)
     : devices_(devices),
+      ranks_per_layer_(ranks_per_layer),
       layers_(layers),
       traffic_per_pair_(traffic_per_pair),
       traffic_per_layer_(static_cast<std::int64_t>(devices) * devices * layers <= kTrafficCells),
@@ -157,7 +158,7 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
                    busy[index_of(TaskKind::kLmHead)];
     record.other = busy[index_of(TaskKind::kEmbedding)] + busy[index_of(TaskKind::kNorm)] +
                    busy[index_of(TaskKind::kGate)] + busy[index_of(TaskKind::kPermute)] +
-                   busy[index_of(TaskKind::kSampling)];
+                   busy[index_of(TaskKind::kSampling)] + busy[index_of(TaskKind::kOptimizer)];
     record.wait_peer = wait[index_of(WaitCause::kPeer)];
     record.network = wait[index_of(WaitCause::kNetwork)];
     record.launch = wait[index_of(WaitCause::kLaunch)] + wait[index_of(WaitCause::kOther)];
@@ -206,24 +207,26 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     }
     LayerRecord record;
     record.layer = facts.layer;
-    record.attention = mean(sums.by_kind[index_of(TaskKind::kAttention)], devices_);
-    record.gate = mean(sums.by_kind[index_of(TaskKind::kGate)], devices_);
-    record.dispatch = mean(sums.by_kind[index_of(TaskKind::kDispatch)], devices_);
-    record.dispatch_network = mean(sums.dispatch_network, devices_);
-    record.expert = mean(sums.by_kind[index_of(TaskKind::kExperts)], devices_);
-    record.shared_expert = mean(sums.by_kind[index_of(TaskKind::kSharedExpert)], devices_);
-    record.combine = mean(sums.by_kind[index_of(TaskKind::kCombine)], devices_);
-    record.combine_network = mean(sums.combine_network, devices_);
+    record.attention = mean(sums.by_kind[index_of(TaskKind::kAttention)], ranks_per_layer_);
+    record.gate = mean(sums.by_kind[index_of(TaskKind::kGate)], ranks_per_layer_);
+    record.dispatch = mean(sums.by_kind[index_of(TaskKind::kDispatch)], ranks_per_layer_);
+    record.dispatch_network = mean(sums.dispatch_network, ranks_per_layer_);
+    record.expert = mean(sums.by_kind[index_of(TaskKind::kExperts)], ranks_per_layer_);
+    record.shared_expert = mean(sums.by_kind[index_of(TaskKind::kSharedExpert)], ranks_per_layer_);
+    record.combine = mean(sums.by_kind[index_of(TaskKind::kCombine)], ranks_per_layer_);
+    record.combine_network = mean(sums.combine_network, ranks_per_layer_);
     record.imbalance_max_over_mean = facts.imbalance_max_over_mean;
     record.expert_imbalance_max_over_mean = facts.expert_imbalance_max_over_mean;
     record.tokens = facts.tokens;
     record.rows = facts.rows;
     record.dropped = dropped_here;
     batch.layers.push_back(record);
-    dispatch_s_ += to_seconds(record.dispatch);
-    dispatch_network_s_ += to_seconds(record.dispatch_network);
-    combine_s_ += to_seconds(record.combine);
-    expert_s_ += to_seconds(record.expert);
+    // Over all ranks: those of other stages do nothing here.
+    const double share = static_cast<double>(ranks_per_layer_) / devices_;
+    dispatch_s_ += share * to_seconds(record.dispatch);
+    dispatch_network_s_ += share * to_seconds(record.dispatch_network);
+    combine_s_ += share * to_seconds(record.combine);
+    expert_s_ += share * to_seconds(record.expert);
   }
   for (const LayerSums& sums : layer_sums_)
     attention_s_ += to_seconds(mean(sums.by_kind[index_of(TaskKind::kAttention)], devices_));

@@ -23,7 +23,8 @@ class Recorder : public Observer {
  public:
   // `traffic_per_pair`: false keeps what each device sends and receives in all, for as many devices
   // as fit; payload from whom to whom is then not known.
-  Recorder(int devices, int layers, bool traffic_per_pair);
+  // `ranks_per_layer`: those of a pipeline stage.
+  Recorder(int devices, int ranks_per_layer, int layers, bool traffic_per_pair);
 
   void on_task(const TaskSpan& span) override;
   void on_part(const PartSpan& span) override;
@@ -79,6 +80,7 @@ class Recorder : public Observer {
   std::size_t cell(int layer, DeviceId source, DeviceId destination) const;
 
   int devices_;
+  int ranks_per_layer_;
   int layers_;
   bool traffic_per_pair_;
   bool traffic_per_layer_;

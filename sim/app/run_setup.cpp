@@ -39,7 +39,7 @@ std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
       !oracle && scenario.routing.trace.empty() && !scenario.routing.workload.has_value();
   const int begin = scenario.workload.routing_step_offset;
   const int first = oracle ? begin : one_draw ? 0 : begin - scenario.placement.steps;
-  const int count = oracle ? scenario.workload.steps : one_draw ? 1 : scenario.placement.steps;
+  const int count = oracle ? scenario.routing_steps() : one_draw ? 1 : scenario.placement.steps;
   LayerRouting layer;
   for (int step = first; step < first + count; ++step) {
     for (const int index : indices) {
@@ -58,7 +58,8 @@ std::unique_ptr<RoutingSource> make_choices(const Scenario& scenario, RoutingPur
                                             std::shared_ptr<std::vector<float>> gate_weights) {
   const RoutingShape shape = scenario.routing_shape();
   if (shape.experts.empty()) return nullptr;
-  std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.world),
+  // A pipeline stage routes the tokens of its own ranks.
+  std::vector<std::int64_t> tokens(static_cast<std::size_t>(scenario.layout.stage_ranks()),
                                    scenario.workload.tokens_per_gpu);
   const RoutingChoice& routing = scenario.routing;
   if (routing.workload) {
@@ -109,7 +110,7 @@ std::vector<ExpertPlacement> make_placements(const Scenario& scenario) {
     input.experts = shape.experts[i];
     input.redundant_experts = scenario.placement.redundant_experts;
     input.ranks = scenario.layout.ep;
-    input.nodes = std::max(1, scenario.layout.ep / per_node);
+    input.nodes = std::max(1, scenario.layout.ep * scenario.layout.etp / per_node);
     input.groups = static_cast<int>(block_at(scenario.model, blocks[i]).ffn().routing->groups);
     input.load = loads[i];
     if (input.load.empty()) input.load.assign(static_cast<std::size_t>(input.experts), 0);
@@ -148,7 +149,8 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
     setup.devices.push_back(&scenario.device_types.at(device.device_type));
   }
   const int per_node = static_cast<int>(scenario.cluster.nodes.front().devices.size());
-  const int nodes = std::max(1, (scenario.layout.ep + per_node - 1) / per_node);
+  const int nodes =
+      std::max(1, (scenario.layout.ep * scenario.layout.etp + per_node - 1) / per_node);
   const ExchangeCosts exchange_cost = exchange_costs(scenario.cluster, exchange, nodes);
   setup.dispatch_cost = exchange_cost.dispatch;
   setup.combine_cost = exchange_cost.combine;

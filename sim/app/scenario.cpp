@@ -10,6 +10,7 @@
 #include "sim/app/scenario_capacity.h"
 #include "sim/app/scenario_disturbances.h"
 #include "sim/app/scenario_kernels.h"
+#include "sim/app/scenario_training.h"
 #include "sim/app/scenario_workload.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
@@ -75,6 +76,7 @@ class ScenarioReader {
   void read_parallel();
   void read_workload();
   void read_layer_part(YamlMap& map);
+  void read_training_step(YamlMap& map);
   LengthSpec read_length(YamlMap& map, std::string_view key);
   void read_routing();
   void read_synthetic(YamlMap& map);
@@ -148,7 +150,8 @@ void ScenarioReader::read_parallel() {
       if (!map->has(key)) return std::nullopt;
       return static_cast<int>(map->count(key, {1, 1 << 20}));
     };
-    request = {degree("tp"), degree("dp"), degree("ep"), degree("edp")};
+    request = {degree("tp"), degree("dp"), degree("ep"), degree("edp"),
+               degree("cp"), degree("pp"), degree("etp")};
     map->finish();
   }
   if (!cluster_read_) return;
@@ -201,13 +204,17 @@ void ScenarioReader::read_workload() {
                   "for example workload: {kind: decode, tokens_per_gpu: 128, context: 4000}");
     return;
   }
-  static const std::vector<std::string> kKinds = {"layer", "prefill", "decode"};
+  static const std::vector<std::string> kKinds = {"layer", "prefill", "decode", "training"};
   scenario_.workload_place = root_.place_of("workload");
   YamlMap map = root_.map("workload");
   InferenceWorkload& workload = scenario_.workload;
   const std::string kind = map.choice("kind", kKinds);
   scenario_.part = {0, model_read_ ? static_cast<int>(scenario_.model.layers.size()) : 0, false,
                     true};
+  if (kind == "training") {
+    read_training_step(map);
+    return;
+  }
   if (kind == "layer") {
     scenario_.kind = WorkloadKind::kLayer;
     read_layer_part(map);
@@ -234,6 +241,25 @@ void ScenarioReader::read_workload() {
     }
   }
   map.finish();
+}
+
+// A micro-batch on one rank is what a prefill of as many tokens is, for the routing and the
+// exchanges.
+void ScenarioReader::read_training_step(YamlMap& map) {
+  scenario_.kind = WorkloadKind::kTraining;
+  scenario_.training = read_training_workload(map, cluster_read_ ? &scenario_.layout : nullptr);
+  map.finish();
+  TrainingWorkload& training = *scenario_.training;
+  InferenceWorkload& workload = scenario_.workload;
+  workload.phase = Phase::kPrefill;
+  workload.tokens_per_gpu = std::max<std::int64_t>(1, tokens_per_rank(training, scenario_.layout));
+  workload.length = {training.sequence_length, training.sequence_length};
+  workload.steps = training.steps;
+  workload.seed = scenario_.seed;
+  TrainingPrecision precision =
+      model_read_ ? usual_training_precision(scenario_.model) : TrainingPrecision::kBf16;
+  read_training(root_, training, precision, mistakes_);
+  if (model_read_) scenario_.model = training_model(scenario_.model, precision);
 }
 
 void ScenarioReader::read_synthetic(YamlMap& map) {
@@ -348,6 +374,7 @@ void ScenarioReader::read_placement() {
     }
   }
   scenario_.workload.routing_step_offset = placement.steps;
+  if (scenario_.training) scenario_.training->routing_step_offset = placement.steps;
   map.finish();
 }
 
@@ -376,6 +403,10 @@ void ScenarioReader::read_schedule() {
   scenario_.overlap = map.choice_or("overlap", "none", kOverlaps) == "none"
                           ? Overlap::kNone
                           : Overlap::kSharedExperts;
+  if (scenario_.training && cluster_read_ && model_read_) {
+    scenario_.pipeline = read_pipeline(map, *scenario_.training, scenario_.layout,
+                                       static_cast<int>(scenario_.model.layers.size()), mistakes_);
+  }
   map.finish();
 }
 
@@ -416,6 +447,11 @@ const Routing* ScenarioReader::first_routing() const {
 // What only shows when the parts are seen together.
 void ScenarioReader::cross_check() {
   const ParallelLayout& layout = scenario_.layout;
+  if (!scenario_.training && cluster_read_ && (layout.pp > 1 || layout.cp > 1 || layout.etp > 1)) {
+    mistakes_.add(root_.place_of("parallel"),
+                  "pp, cp and etp above 1 are for training: inference runs on tp x dp ranks",
+                  "leave them out, or use workload.kind: training");
+  }
   const std::int64_t sequences = scenario_.workload.tokens_per_gpu * layout.world;
   if (scenario_.workload.phase == Phase::kDecode && sequences > kMostSequences) {
     mistakes_.add(root_.place_of("workload"),
@@ -430,7 +466,8 @@ void ScenarioReader::cross_check() {
     const Place place = root_.has("network") ? root_.place_of("network") : root_.place();
     scenario_.network =
         choose_fidelity(scenario_.network.wish, scenario_.cluster, *scenario_.exchange,
-                        !scenario_.disturbances.empty(), layout.ep, place, mistakes_);
+                        !scenario_.disturbances.empty(),
+                        scenario_.training ? layout.world : layout.ep, place, mistakes_);
     const std::int64_t copies = routing->experts + scenario_.placement.redundant_experts;
     const std::int64_t slots = (copies + layout.ep - 1) / layout.ep * layout.ep;
     check_exchange_size(scenario_.network, layout.ep, slots, place, mistakes_);

@@ -18,6 +18,7 @@
 #include "sim/policies/disturbances/link_disturbance.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/workloads/inference.h"
+#include "sim/workloads/training_plan.h"
 #include "topologies/cluster.h"
 #include "traces/gating/overflow.h"
 #include "traces/replay.h"
@@ -26,7 +27,7 @@
 
 namespace sim {
 
-enum class WorkloadKind { kLayer, kPrefill, kDecode };
+enum class WorkloadKind { kLayer, kPrefill, kDecode, kTraining };
 
 struct RoutingChoice {
   std::string trace;  // path; empty: synthetic, or a named workload
@@ -64,6 +65,9 @@ struct Scenario {
   ParallelLayout layout;
   WorkloadKind kind = WorkloadKind::kDecode;
   InferenceWorkload workload;
+  // Of kTraining; `workload` then says what a rank runs in one micro-batch.
+  std::optional<TrainingWorkload> training;
+  std::string pipeline;  // its schedule by name
   ModelPart part;
   RoutingChoice routing;
   PlacementChoice placement;
@@ -82,6 +86,11 @@ struct Scenario {
   std::set<std::string> asked_keys;   // every key that this kind of scenario may have
   std::vector<ReadKey> keys;          // every key read, with its value or default
 
+  int steps() const { return training ? training->steps : workload.steps; }
+  // Steps that the routing source is asked for: of training, micro-batches.
+  int routing_steps() const {
+    return training ? training->steps * training->micro_batches : workload.steps;
+  }
   RoutingShape routing_shape() const;  // experts of each routed block that runs, and top-k
 };
 

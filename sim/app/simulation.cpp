@@ -13,6 +13,7 @@
 #include "sim/core/error.h"
 #include "sim/policies/collectives/ports_levels.h"
 #include "sim/policies/disturbances/link_disturbances.h"
+#include "sim/workloads/training.h"
 #include "topologies/routes.h"
 #include "traces/gating/capacity_routing.h"
 #include "traces/statistics.h"
@@ -90,8 +91,8 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
 void add_warnings(const Scenario& scenario, const RoutingSource* routing,
                   const InferenceSetup& setup, Time end, RunOutcome& outcome) {
   outcome.warnings = scenario.warnings;
-  const double longest =
-      static_cast<double>(scenario.workload.length.most + scenario.workload.steps - 1);
+  const std::int64_t grown = scenario.training ? 0 : scenario.workload.steps - 1;
+  const double longest = static_cast<double>(scenario.workload.length.most + grown);
   if (scenario.model.max_context > 0 && longest > static_cast<double>(scenario.model.max_context)) {
     outcome.warnings.push_back(
         "contexts reach " + std::to_string(static_cast<std::int64_t>(longest)) +
@@ -106,7 +107,7 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
   if (!choice.trace.empty() &&
       (choice.rule == ReplayRule::kAuto || choice.rule == ReplayRule::kRecorded)) {
     const TraceInfo info = read_info(choice.trace);
-    const std::int64_t used = scenario.workload.routing_step_offset + scenario.workload.steps;
+    const std::int64_t used = scenario.workload.routing_step_offset + scenario.routing_steps();
     const std::int64_t recorded = info.last_step.value_or(0) - info.first_step.value_or(0) + 1;
     if (info.header.has_steps && used > recorded) {
       outcome.warnings.push_back("the trace has " + std::to_string(recorded) +
@@ -154,7 +155,8 @@ class Simulation {
         costs_(make_costs(scenario)),
         setup_(make_setup(scenario, *costs_, *scenario.exchange)),
         routes_(scenario.cluster),
-        recorder_(scenario.layout.world, static_cast<int>(scenario.model.layers.size()),
+        recorder_(scenario.layout.world, scenario.layout.stage_ranks(),
+                  static_cast<int>(scenario.model.layers.size()),
                   scenario.network.fidelity == Fidelity::kFlows),
         graph_(loop_, recorder_,
                {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
@@ -208,7 +210,7 @@ void Simulation::add_ports() {
 std::int64_t Simulation::begin_store() {
   if (options_.results.empty()) return 0;
   store_.emplace(options_.results);
-  static constexpr const char* kKinds[] = {"layer", "prefill", "decode"};
+  static constexpr const char* kKinds[] = {"layer", "prefill", "decode", "training"};
   RunRecord record;
   record.name = scenario_.name;
   record.kind = kKinds[static_cast<int>(scenario_.kind)];
@@ -263,9 +265,16 @@ RunOutcome Simulation::run() {
     if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);
   };
   NoRouting none;
-  InferenceRun run(scenario_.workload, setup_, loop_, graph_, network_, routing ? *routing : none,
-                   ledger_, traffic, on_step);
-  run.run();
+  RoutingSource& source = routing ? *routing : none;
+  if (scenario_.training) {
+    TrainingRun(*scenario_.training, setup_, loop_, graph_, network_, source, ledger_, traffic,
+                on_step)
+        .run();
+  } else {
+    InferenceRun(scenario_.workload, setup_, loop_, graph_, network_, source, ledger_, traffic,
+                 on_step)
+        .run();
+  }
   outcome.fingerprint = recorder_.fingerprint();
   outcome.metrics = recorder_.metrics();
   const std::optional<CapacityRule>& capacity = scenario_.routing.capacity;

@@ -60,6 +60,7 @@ std::vector<Share> rank_shares(const Recorder::Totals& totals) {
           {"norms", busy(TaskKind::kNorm)},
           {"embedding, LM head, sampling",
            busy(TaskKind::kEmbedding) + busy(TaskKind::kLmHead) + busy(TaskKind::kSampling)},
+          {"optimizer", busy(TaskKind::kOptimizer)},
           {"waiting for a peer", wait(WaitCause::kPeer)},
           {"waiting for the network", wait(WaitCause::kNetwork)},
           {"pipeline bubble", totals.wait.back()},
@@ -153,27 +154,58 @@ std::string label_text(const RunOutcome& outcome) {
   return text;
 }
 
-}  // namespace
+std::string groups_text(const ParallelLayout& layout) {
+  std::string text = fmt::format("  groups         tp {}", layout.tp);
+  if (layout.cp > 1) text += fmt::format(" x cp {}", layout.cp);
+  text += fmt::format(" x dp {} for attention, ", layout.dp);
+  if (layout.etp > 1) text += fmt::format("etp {} x ", layout.etp);
+  text += fmt::format("ep {} x edp {} for experts", layout.ep, layout.edp);
+  if (layout.pp > 1) text += fmt::format(", pp {}", layout.pp);
+  return text + "\n";
+}
 
-std::string scenario_text(const Scenario& scenario) {
-  static constexpr const char* kKinds[] = {"one layer", "prefill", "decode"};
-  const ParallelLayout& layout = scenario.layout;
+std::string batch_text(const Scenario& scenario) {
   const InferenceWorkload& workload = scenario.workload;
-  std::string text = fmt::format("{}, {} on {} ({}, {} node{})\n", scenario.model.name,
-                                 kKinds[static_cast<int>(scenario.kind)], device_list(scenario),
-                                 scenario.cluster.name, scenario.cluster.node_count(),
-                                 scenario.cluster.node_count() == 1 ? "" : "s");
-  text += fmt::format("  groups         tp {} x dp {} for attention, ep {} x edp {} for experts\n",
-                      layout.tp, layout.dp, layout.ep, layout.edp);
-  text += fmt::format("  batch          {} tokens per GPU, {} step{}", workload.tokens_per_gpu,
-                      workload.steps, workload.steps == 1 ? "" : "s");
+  std::string text =
+      fmt::format("  batch          {} tokens per GPU, {} step{}", workload.tokens_per_gpu,
+                  workload.steps, workload.steps == 1 ? "" : "s");
   if (!scenario.part.only_routed_blocks) {
     const char* what = workload.phase == Phase::kDecode ? "context" : "prompts of";
     text += workload.length.least == workload.length.most
                 ? fmt::format(", {} {}", what, workload.length.least)
                 : fmt::format(", {} {} to {}", what, workload.length.least, workload.length.most);
   }
-  text += "\n";
+  return text + "\n";
+}
+
+std::string training_text(const Scenario& scenario) {
+  const TrainingWorkload& training = *scenario.training;
+  std::string text = fmt::format(
+      "  batch          {} sequences of {} tokens: {} micro-batch{} of {} per replica, {} step{}\n",
+      training.sequences(scenario.layout), training.sequence_length, training.micro_batches,
+      training.micro_batches == 1 ? "" : "es", training.micro_batch, training.steps,
+      training.steps == 1 ? "" : "s");
+  text += fmt::format("  training       ZeRO {}, gradients in {}, recompute {}, pipeline {}\n",
+                      training.zero, to_text(training.gradients.dtype), to_text(training.recompute),
+                      scenario.pipeline);
+  return text;
+}
+
+}  // namespace
+
+std::string scenario_text(const Scenario& scenario) {
+  static constexpr const char* kKinds[] = {"one layer", "prefill", "decode", "training"};
+  const ParallelLayout& layout = scenario.layout;
+  std::string text = fmt::format("{}, {} on {} ({}, {} node{})\n", scenario.model.name,
+                                 kKinds[static_cast<int>(scenario.kind)], device_list(scenario),
+                                 scenario.cluster.name, scenario.cluster.node_count(),
+                                 scenario.cluster.node_count() == 1 ? "" : "s");
+  text += groups_text(layout);
+  if (scenario.training) {
+    text += training_text(scenario);
+  } else {
+    text += batch_text(scenario);
+  }
   const RoutingShape shape = scenario.routing_shape();
   if (!shape.experts.empty()) {
     const int slots =

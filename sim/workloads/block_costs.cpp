@@ -39,11 +39,11 @@ BlockCosts::BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger
   }
 }
 
-BlockCosts::Key BlockCosts::key_of(int layer, int block, int part, const TokenBatch& batch, int tp,
+BlockCosts::Key BlockCosts::key_of(int layer, int block, int work, const TokenBatch& batch, int tp,
                                    const Device& device, int sms) {
   return {layer,
           block,
-          part * 2 + (batch.phase == Phase::kDecode ? 1 : 0),
+          work * 2 + (batch.phase == Phase::kDecode ? 1 : 0),
           batch.tokens,
           batch.sequences,
           batch.attended_pairs,
@@ -82,12 +82,11 @@ const std::vector<PricedKernel>& BlockCosts::block(int layer, int block, BlockPa
 }
 
 const std::vector<PricedKernel>& BlockCosts::input(const TokenBatch& batch, int tp,
-                                                   const Device& device) {
-  const Key key = key_of(-1, 0, 0, batch, tp, device, device.sms);
+                                                   const Device& device, int sms) {
+  const Key key = key_of(-1, 0, 0, batch, tp, device, sms);
   const auto known = cache_.find(key);
-  return known != cache_.end()
-             ? known->second
-             : priced(key, input_operators(model_, batch, tp), device, device.sms);
+  return known != cache_.end() ? known->second
+                               : priced(key, input_operators(model_, batch, tp), device, sms);
 }
 
 const std::vector<PricedKernel>& BlockCosts::output(const TokenBatch& batch, int tp,
@@ -99,9 +98,79 @@ const std::vector<PricedKernel>& BlockCosts::output(const TokenBatch& batch, int
              : priced(key, output_operators(model_, batch, tp), device, device.sms);
 }
 
+const std::vector<PricedKernel>& BlockCosts::gradients(int layer, int block, BlockPart part,
+                                                       GradientOf gradient, const TokenBatch& batch,
+                                                       int tp, DType dtype, const Device& device,
+                                                       int sms) {
+  const int same = same_as_[static_cast<std::size_t>(layer)];
+  const int work = gradient == GradientOf::kInput ? kInputGradient : kWeightGradient;
+  const Key key = key_of(same, block, work + static_cast<int>(part), batch, tp, device, sms);
+  const auto known = cache_.find(key);
+  if (known != cache_.end()) return known->second;
+  return priced(key,
+                backward_operators(model_, same, block, part, batch, tp, gradient,
+                                   covered(same, block, device), dtype),
+                device, sms);
+}
+
+const std::vector<PricedKernel>& BlockCosts::recomputed(int layer, int block, BlockPart part,
+                                                        const TokenBatch& batch, int tp,
+                                                        const Recompute& recompute,
+                                                        const Device& device, int sms) {
+  const int same = same_as_[static_cast<std::size_t>(layer)];
+  const Key key = key_of(same, block, kRecompute + static_cast<int>(part), batch, tp, device, sms);
+  const auto known = cache_.find(key);
+  if (known != cache_.end()) return known->second;
+  return priced(key,
+                recomputed_operators(model_, same, block, part, batch, tp, recompute,
+                                     covered(same, block, device)),
+                device, sms);
+}
+
+const std::vector<PricedKernel>& BlockCosts::loss(const TokenBatch& batch, int tp,
+                                                  const Device& device, int sms) {
+  const Key key = key_of(-1, 2, kForward, batch, tp, device, sms);
+  const auto known = cache_.find(key);
+  return known != cache_.end()
+             ? known->second
+             : priced(key, training_output_operators(model_, batch, tp), device, sms);
+}
+
+const std::vector<PricedKernel>& BlockCosts::outside_gradients(bool output, GradientOf gradient,
+                                                               const TokenBatch& batch, int tp,
+                                                               DType dtype, const Device& device,
+                                                               int sms) {
+  const int work = gradient == GradientOf::kInput ? kInputGradient : kWeightGradient;
+  const Key key = key_of(-1, output ? 1 : 0, work, batch, tp, device, sms);
+  const auto known = cache_.find(key);
+  if (known != cache_.end()) return known->second;
+  return priced(key,
+                output ? output_backward_operators(model_, batch, tp, gradient, dtype)
+                       : input_backward_operators(model_, batch, tp, gradient, dtype),
+                device, sms);
+}
+
+const std::vector<PricedKernel>& BlockCosts::optimizer(std::int64_t parameters, DType gradients,
+                                                       const OptimizerStates& states,
+                                                       const Device& device) {
+  TokenBatch batch;  // stands in the key for the number of parameters
+  batch.tokens = parameters;
+  const Key key = key_of(-1, 3, kForward, batch, 1, device, device.sms);
+  const auto known = cache_.find(key);
+  if (known != cache_.end()) return known->second;
+  return priced(
+      key,
+      {optimizer_operator(parameters, adam_bytes_per_parameter(gradients, states.master,
+                                                               states.moments, DType::kBf16))},
+      device, device.sms);
+}
+
 PricedKernel BlockCosts::experts(BlockId block, std::span<const std::int64_t> rows,
-                                 std::int64_t tokens, const Device& device, int sms) {
-  ExpertFfn ffn = expert_ffn(model_, block, rows, 1);
+                                 std::int64_t tokens, const Device& device, int sms,
+                                 KernelPass pass, int etp, DType gradients) {
+  ExpertFfn ffn = expert_ffn(model_, block, rows, etp);
+  ffn.pass = pass;
+  ffn.gradients = gradients;
   if (local_) {
     const Routing& routing = *block_at(model_, block).ffn().routing;
     ffn.tokens = tokens;

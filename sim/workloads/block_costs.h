@@ -8,9 +8,11 @@
 #include <tuple>
 #include <vector>
 
+#include "models/backward.h"
 #include "models/cost_model.h"
 #include "models/moe_model.h"
 #include "models/operators.h"
+#include "models/training_memory.h"
 #include "sim/policies/collectives/exchange.h"
 
 namespace sim {
@@ -61,11 +63,31 @@ class BlockCosts {
   const std::vector<PricedKernel>& block(int layer, int block, BlockPart part,
                                          const TokenBatch& batch, int tp, const Device& device,
                                          int sms);
-  const std::vector<PricedKernel>& input(const TokenBatch& batch, int tp, const Device& device);
+  const std::vector<PricedKernel>& input(const TokenBatch& batch, int tp, const Device& device,
+                                         int sms);
   const std::vector<PricedKernel>& output(const TokenBatch& batch, int tp, const Device& device);
   // `tokens`: of the rank, before dispatch; what the kernel is handed where experts are local.
   PricedKernel experts(BlockId block, std::span<const std::int64_t> rows, std::int64_t tokens,
-                       const Device& device, int sms);
+                       const Device& device, int sms, KernelPass pass = KernelPass::kForward,
+                       int etp = 1, DType gradients = DType::kFp32);
+
+  // Of training: models/backward.h, models/training_memory.h. The batch's tokens are those of a
+  // tensor-parallel group.
+  const std::vector<PricedKernel>& gradients(int layer, int block, BlockPart part,
+                                             GradientOf gradient, const TokenBatch& batch, int tp,
+                                             DType dtype, const Device& device, int sms);
+  const std::vector<PricedKernel>& recomputed(int layer, int block, BlockPart part,
+                                              const TokenBatch& batch, int tp,
+                                              const Recompute& recompute, const Device& device,
+                                              int sms);
+  const std::vector<PricedKernel>& loss(const TokenBatch& batch, int tp, const Device& device,
+                                        int sms);
+  // Of the embedding, or of what follows the last layer.
+  const std::vector<PricedKernel>& outside_gradients(bool output, GradientOf gradient,
+                                                     const TokenBatch& batch, int tp, DType dtype,
+                                                     const Device& device, int sms);
+  const std::vector<PricedKernel>& optimizer(std::int64_t parameters, DType gradients,
+                                             const OptimizerStates& states, const Device& device);
 
  private:
   // Layers that are equal share their prices: the first equal one stands for them.
@@ -73,7 +95,9 @@ class BlockCosts {
                          std::int64_t, int, const Device*, int>;
   const std::vector<PricedKernel>& priced(const Key& key, const std::vector<Operator>& operators,
                                           const Device& device, int sms);
-  static Key key_of(int layer, int block, int part, const TokenBatch& batch, int tp,
+  // What is priced: inference and the forward pass number their block parts from 0.
+  enum Work : int { kForward = 0, kInputGradient = 10, kWeightGradient = 20, kRecompute = 30 };
+  static Key key_of(int layer, int block, int work, const TokenBatch& batch, int tp,
                     const Device& device, int sms);
 
   PricedKernel price(OperatorKind kind, const std::string& name, const KernelCost& cost,

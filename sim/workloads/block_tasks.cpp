@@ -98,7 +98,6 @@ void BlockTasks::experts(std::span<const DeviceId> ranks, Lane& lane,
 void BlockTasks::wait(Cursor& cursor, TaskId part) {
   if (setup_.communication_waits) {
     cursor.needs.push_back(part);
-    cursor.last = part;
   } else {
     loose_.push_back(part);
   }
@@ -114,7 +113,8 @@ TaskGraph::BodyMaker BlockTasks::body_of(const GroupCollective& call, int layer)
   };
 }
 
-void BlockTasks::collective(const GroupCollective& call, Lane& lane, const Stamp& stamp) {
+std::vector<TaskId> BlockTasks::beside(const GroupCollective& call, Lane& lane,
+                                       const Stamp& stamp) {
   std::vector<PartSpec> parts;
   for (const DeviceId device : call.devices) {
     const Cursor& cursor = lane.of(static_cast<int>(device.index()));
@@ -124,8 +124,11 @@ void BlockTasks::collective(const GroupCollective& call, Lane& lane, const Stamp
     part.after.push_back(cursor.last);
     parts.push_back(std::move(part));
   }
-  const std::vector<TaskId> ids =
-      graph_.add_collective(stamp.tag(call.kind), parts, body_of(call, stamp.layer));
+  return graph_.add_collective(stamp.tag(call.kind), parts, body_of(call, stamp.layer));
+}
+
+void BlockTasks::collective(const GroupCollective& call, Lane& lane, const Stamp& stamp) {
+  const std::vector<TaskId> ids = beside(call, lane, stamp);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     Cursor& cursor = lane.of(static_cast<int>(call.devices[i].index()));
     if (setup_.communication_waits) cursor.needs.clear();

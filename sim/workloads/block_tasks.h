@@ -84,6 +84,8 @@ class BlockTasks {
 
   // On the communication streams; the ranks' next kernels come after it.
   void collective(const GroupCollective& call, Lane& lane, const Stamp& stamp);
+  // The same for what waits for its parts later.
+  std::vector<TaskId> beside(const GroupCollective& call, Lane& lane, const Stamp& stamp);
   // On the streams of gradients, after what each rank's `after` names; nobody waits for it yet.
   std::vector<TaskId> reduction(const GroupCollective& call,
                                 std::span<const std::vector<TaskId>> after, const Stamp& stamp);

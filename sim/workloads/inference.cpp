@@ -134,24 +134,24 @@ void InferenceRun::run() {
   begin(0);
   loop_.run();
   if (finished_ == workload_.steps) return;
-  report_stuck();
+  throw_stuck(graph_, network_, finished_);
 }
 
-void InferenceRun::report_stuck() const {
-  std::string stuck = graph_.describe_stuck([](TaskTag tag, DeviceId device) {
+void throw_stuck(const TaskGraph& graph, const ClusterNetwork& network, int step) {
+  std::string stuck = graph.describe_stuck([](TaskTag tag, DeviceId device) {
     const std::string kind =
         tag.kind < 0 ? "a task" : std::string(kTaskKindNames[static_cast<std::size_t>(tag.kind)]);
     return kind + " of layer " + std::to_string(tag.layer) + " on gpu " +
            std::to_string(device.value());
   });
-  const std::vector<LinkId> dead = network_.starving_links();
+  const std::vector<LinkId> dead = network.starving_links();
   constexpr std::size_t kShown = 4;
   for (std::size_t i = 0; i < dead.size() && i < kShown; ++i) {
     stuck +=
-        (i == 0 ? "; nothing flows over " : ", ") + network_.cluster().links[dead[i].index()].name;
+        (i == 0 ? "; nothing flows over " : ", ") + network.cluster().links[dead[i].index()].name;
   }
   if (dead.size() > kShown) stuck += " and " + std::to_string(dead.size() - kShown) + " more links";
-  throw Error("step " + std::to_string(finished_) + " never ends: " + stuck,
+  throw Error("step " + std::to_string(step) + " never ends: " + stuck,
               dead.empty() ? "a resource of the route has no capacity"
                            : "give the disturbance of such a link an 'until', or 'reroute' and a "
                              "second path");

@@ -61,6 +61,9 @@ class NoRouting : public RoutingSource {
   std::vector<std::string> warnings() const override { return {}; }
 };
 
+// Throws Error: what a step that never ends waits for.
+[[noreturn]] void throw_stuck(const TaskGraph& graph, const ClusterNetwork& network, int step);
+
 // Runs all steps on the loop; `on_step` is called as each one ends, before the next one begins.
 class InferenceRun {
  public:
@@ -72,7 +75,6 @@ class InferenceRun {
 
  private:
   void begin(int step);
-  [[noreturn]] void report_stuck() const;
 
   const InferenceWorkload& workload_;
   const InferenceSetup& setup_;

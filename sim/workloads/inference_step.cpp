@@ -31,7 +31,8 @@ StepFacts InferenceStep::build(int step, int routing_step, Phase phase,
   if (setup_.part.ends) {
     for (int r = 0; r < layout.world; ++r) {
       const TokenBatch batch = batch_of(phase, sequences, r, 1);
-      tasks_.kernels(r, lane_.of(r), costs_.input(batch, 1, device(r)), stamp(-1), device(r).sms);
+      tasks_.kernels(r, lane_.of(r), costs_.input(batch, 1, device(r), device(r).sms), stamp(-1),
+                     device(r).sms);
     }
   }
   const std::vector<BlockId> routed = routed_blocks(setup_.model);

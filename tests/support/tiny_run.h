@@ -4,11 +4,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "sim/workloads/inference.h"
+#include "sim/workloads/training.h"
 #include "tests/policies/transfers.h"
 
 namespace sim::testing {
@@ -112,6 +114,7 @@ struct TinyScenario {
   std::vector<LayerRouting> routing;
   std::vector<ExpertPlacement> placements;  // empty: experts in order
   InferenceWorkload workload{Phase::kDecode, 1, {10, 10}, 1, 0, 1};
+  std::optional<TrainingWorkload> training;  // instead
 };
 
 struct TinyResult : Observer {
@@ -202,7 +205,7 @@ inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
   setup.dispatch_dtype = scenario.dispatch_dtype;
   setup.overlap = scenario.overlap;
   setup.split = &find_replica_split("modulo");
-  if (setup.placements.empty()) {
+  if (setup.placements.empty() && !scenario.routing.empty()) {
     const int experts = scenario.routing.front().experts;
     setup.placements.assign(scenario.routing.size(), in_order(layout.ep, experts / layout.ep));
   }
@@ -225,9 +228,14 @@ inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
     }
     if (kind == TaskKind::kCombine) result->combined[{from.value(), to.value()}] += bytes.count();
   };
-  InferenceRun run(scenario.workload, setup, loop, graph, network, routing, ledger, traffic,
-                   [&](const StepResult& step) { result->steps.push_back(step); });
-  run.run();
+  const auto on_step = [&](const StepResult& step) { result->steps.push_back(step); };
+  if (scenario.training) {
+    TrainingRun(*scenario.training, setup, loop, graph, network, routing, ledger, traffic, on_step)
+        .run();
+  } else {
+    InferenceRun(scenario.workload, setup, loop, graph, network, routing, ledger, traffic, on_step)
+        .run();
+  }
   result->link_payload = network.link_payload();
   result->loop = nullptr;
   result->network = nullptr;
