@@ -8,6 +8,7 @@
 #include "sim/core/error.h"
 #include "sim/core/memory_pool.h"
 #include "sim/workloads/inference.h"
+#include "sim/workloads/training_rank_memory.h"
 #include "traces/gating/capacity_routing.h"
 
 namespace sim {
@@ -81,6 +82,22 @@ std::unique_ptr<RoutingSource> make_choices(const Scenario& scenario, RoutingPur
   options.gate_weights = std::move(gate_weights);
   return make_replay(routing.trace, routing.rule, shape, std::move(tokens), scenario.seed,
                      routing.adapt, options);
+}
+
+// "gpu 0 (h800-sxm), stage 0, needs 95.1 GiB of its 79.6 GiB, because: activations ... of 16
+// micro-batches in flight, ..."
+std::string training_does_not_fit(const Scenario& scenario, const Device& device, int stage,
+                                  std::vector<MemoryItem> items) {
+  std::string text = "it does not fit: gpu " + std::to_string(scenario.layout.first_rank(stage)) +
+                     " (" + device.name + ", stage " + std::to_string(stage) + ") needs " +
+                     format_bytes(total(items)) + " of its " +
+                     format_bytes(device.memory_capacity) + ", because: ";
+  text += std::to_string(most_in_flight(scenario.training->schedule, stage)) +
+          " micro-batch parts are in flight at once";
+  std::stable_sort(items.begin(), items.end(),
+                   [](const MemoryItem& a, const MemoryItem& b) { return a.bytes > b.bytes; });
+  for (const MemoryItem& item : items) text += ", " + item.name + " " + format_bytes(item.bytes);
+  return text;
 }
 
 }  // namespace
@@ -157,6 +174,33 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
   return setup;
 }
 
+namespace {
+
+// Ranks of a stage hold the same.
+std::vector<std::vector<MemoryItem>> check_training_memory(const Scenario& scenario,
+                                                           const InferenceSetup& setup, int slots) {
+  std::vector<std::vector<MemoryItem>> memory;
+  Mistakes mistakes;
+  const ParallelLayout& layout = scenario.layout;
+  for (int stage = 0; stage < layout.pp; ++stage) {
+    const std::vector<MemoryItem> items =
+        training_memory(setup, *scenario.training, stage, slots, scenario.framework_reserve);
+    for (int r = layout.first_rank(stage); r < layout.first_rank(stage) + layout.stage_ranks();
+         ++r) {
+      memory.push_back(items);
+      const Device& device = *setup.devices[static_cast<std::size_t>(r)];
+      if (total(items) <= device.memory_capacity || !mistakes.empty()) continue;
+      mistakes.add(scenario.workload_place, training_does_not_fit(scenario, device, stage, items),
+                   "raise pp, ep or tp, lower micro_batch, recompute more (training.recompute), or "
+                   "raise training.zero");
+    }
+  }
+  mistakes.throw_if_any();
+  return memory;
+}
+
+}  // namespace
+
 void check_routing(const Scenario& scenario) { make_routing(scenario, {}); }
 
 std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
@@ -172,6 +216,7 @@ std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
     input.ranks = scenario.layout.ep;
     most = std::max(most, input.slots_per_rank());
   }
+  if (scenario.training) return check_training_memory(scenario, setup, most);
   // What a rank brings decides its caches; the largest decides everybody's buffers.
   InferenceWorkload workload = scenario.workload;
   std::vector<std::int64_t> tokens;

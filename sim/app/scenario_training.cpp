@@ -26,7 +26,7 @@ DType read_state_dtype(YamlMap& map, const char* key, DType fallback,
 Recompute read_recompute(YamlMap& map) {
   Recompute recompute;
   std::vector<std::string> names;
-  for (const RecomputeModuleInfo& each : kRecomputeModules) names.emplace_back(each.name);
+  for (const std::string_view each : recompute_module_names()) names.emplace_back(each);
   const YamlNode node = map.child("recompute");
   if (node.defined() && node.is_list()) {
     for (const std::string& name : map.texts_or_empty("recompute")) {
@@ -104,7 +104,7 @@ void read_training(YamlMap& root, TrainingWorkload& training, TrainingPrecision&
   training.recompute = read_recompute(map);
   static const std::vector<std::string> kStates = dtype_names({DType::kFp32, DType::kBf16});
   YamlMap gradients(map.child("gradients"), "gradients", mistakes);
-  training.gradients.dtype = read_state_dtype(gradients, "dtype", DType::kFp32, kStates);
+  training.formats.gradient = read_state_dtype(gradients, "dtype", DType::kFp32, kStates);
   // Megatron-Core's default: 40 million parameters.
   training.gradients.bucket = gradients.bytes_or("bucket", Bytes(160'000'000));
   training.gradients.overlap = gradients.flag_or("overlap", true);
@@ -113,8 +113,8 @@ void read_training(YamlMap& root, TrainingWorkload& training, TrainingPrecision&
   training.overlap_gathers = parameters.flag_or("overlap", true);
   parameters.finish();
   YamlMap optimizer(map.child("optimizer"), "optimizer", mistakes);
-  training.optimizer.master = read_state_dtype(optimizer, "master", DType::kFp32, kStates);
-  training.optimizer.moments = read_state_dtype(optimizer, "moments", DType::kFp32, kStates);
+  training.formats.master = read_state_dtype(optimizer, "master", DType::kFp32, kStates);
+  training.formats.moment = read_state_dtype(optimizer, "moments", DType::kFp32, kStates);
   optimizer.finish();
   map.finish();
 }

@@ -178,6 +178,17 @@ std::string batch_text(const Scenario& scenario) {
   return text + "\n";
 }
 
+std::string recompute_text(const Recompute& recompute) {
+  if (recompute.full) return "full";
+  if (recompute.modules.empty()) return "none";
+  std::string text;
+  for (const RecomputeModule module : recompute.modules) {
+    text += (text.empty() ? "" : ", ");
+    text += recompute_module_names()[static_cast<std::size_t>(module)];
+  }
+  return text;
+}
+
 std::string training_text(const Scenario& scenario) {
   const TrainingWorkload& training = *scenario.training;
   std::string text = fmt::format(
@@ -186,8 +197,8 @@ std::string training_text(const Scenario& scenario) {
       training.micro_batches == 1 ? "" : "es", training.micro_batch, training.steps,
       training.steps == 1 ? "" : "s");
   text += fmt::format("  training       ZeRO {}, gradients in {}, recompute {}, pipeline {}\n",
-                      training.zero, to_text(training.gradients.dtype), to_text(training.recompute),
-                      scenario.pipeline);
+                      training.zero, to_text(training.formats.gradient),
+                      recompute_text(training.recompute), scenario.pipeline);
   return text;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/expert_work.h"
+
 namespace sim {
 namespace {
 
@@ -150,8 +152,8 @@ const std::vector<PricedKernel>& BlockCosts::outside_gradients(bool output, Grad
                 device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::optimizer(std::int64_t parameters, DType gradients,
-                                                       const OptimizerStates& states,
+const std::vector<PricedKernel>& BlockCosts::optimizer(std::int64_t parameters,
+                                                       const StateFormats& formats,
                                                        const Device& device) {
   TokenBatch batch;  // stands in the key for the number of parameters
   batch.tokens = parameters;
@@ -160,8 +162,8 @@ const std::vector<PricedKernel>& BlockCosts::optimizer(std::int64_t parameters, 
   if (known != cache_.end()) return known->second;
   return priced(
       key,
-      {optimizer_operator(parameters, adam_bytes_per_parameter(gradients, states.master,
-                                                               states.moments, DType::kBf16))},
+      {optimizer_operator(parameters, adam_bytes_per_parameter(formats.gradient, formats.master,
+                                                               formats.moment, formats.weight))},
       device, device.sms);
 }
 
@@ -180,6 +182,14 @@ PricedKernel BlockCosts::experts(BlockId block, std::span<const std::int64_t> ro
   return price(OperatorKind::kExperts, "experts", costs_.cost(ffn, device, sms),
                least_seconds(flops_of(ffn), weight_bytes_of(ffn) + activation_bytes_of(ffn),
                              ffn.compute, device),
+               device);
+}
+
+PricedKernel BlockCosts::expert_activation(BlockId block, std::span<const std::int64_t> rows,
+                                           const Device& device, int sms, int etp) {
+  const Operator op = expert_activation_operator(expert_ffn(model_, block, rows, etp));
+  return price(op.kind, op.name, costs_.cost(op, device, sms),
+               least_seconds(op.flops, op.weight_bytes + op.activation_bytes, op.compute, device),
                device);
 }
 

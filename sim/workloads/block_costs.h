@@ -12,6 +12,7 @@
 #include "models/cost_model.h"
 #include "models/moe_model.h"
 #include "models/operators.h"
+#include "models/recompute.h"
 #include "models/training_memory.h"
 #include "sim/policies/collectives/exchange.h"
 
@@ -86,8 +87,11 @@ class BlockCosts {
   const std::vector<PricedKernel>& outside_gradients(bool output, GradientOf gradient,
                                                      const TokenBatch& batch, int tp, DType dtype,
                                                      const Device& device, int sms);
-  const std::vector<PricedKernel>& optimizer(std::int64_t parameters, DType gradients,
-                                             const OptimizerStates& states, const Device& device);
+  const std::vector<PricedKernel>& optimizer(std::int64_t parameters, const StateFormats& formats,
+                                             const Device& device);
+  // The activation between the experts' two products, alone.
+  PricedKernel expert_activation(BlockId block, std::span<const std::int64_t> rows,
+                                 const Device& device, int sms, int etp);
 
  private:
   // Layers that are equal share their prices: the first equal one stands for them.

@@ -182,7 +182,7 @@ void TrainingBlocks::plain_backward(const Work& work, BlockId block, PassOf pass
       run(lane, work, stamp(work, block.layer, kind),
           [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
             return costs_.gradients(block.layer, block.block, part, gradient, group_batch_, tp,
-                                    workload_.gradients.dtype, here, sms);
+                                    workload_.formats.gradient, here, sms);
           });
     }
   };
@@ -215,10 +215,24 @@ void TrainingBlocks::run_experts(Lane& lane, const Work& work, BlockId block, co
       const std::vector<std::int64_t> rows = rows_of(plan, r);
       sms.push_back(sms_of(work, device(r)));
       kernels.push_back(costs_.experts(block, rows, rank_batch_.tokens, device(r), sms.back(), pass,
-                                       layout.etp, workload_.gradients.dtype));
+                                       layout.etp, workload_.formats.gradient));
       totals.push_back(std::accumulate(rows.begin(), rows.end(), std::int64_t{0}));
     }
     tasks_.experts(ranks, lane, kernels, totals, stamp, sms);
+  }
+}
+
+void TrainingBlocks::experts_again(Lane& lane, const Work& work, BlockId block) {
+  const Stamp tag = stamp(work, block.layer, PassKind::kRecompute);
+  const ExpertsAgain what = sim::experts_again(workload_.recompute);
+  if (what == ExpertsAgain::kForward) run_experts(lane, work, block, tag, KernelPass::kForward);
+  if (what != ExpertsAgain::kActivation) return;
+  for (int r = lane.first; r < lane.end(); ++r) {
+    const std::vector<std::int64_t> rows = rows_of(plan_of(work, block), r);
+    const int sms = sms_of(work, device(r));
+    const PricedKernel kernel =
+        costs_.expert_activation(block, rows, device(r), sms, setup_.layout.etp);
+    if (kernel.time > Duration(0)) tasks_.kernels(r, lane.of(r), {&kernel, 1}, tag, sms);
   }
 }
 
@@ -267,7 +281,7 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
     run(lane, work, stamp(work, block.layer, kind),
         [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
           return costs_.gradients(block.layer, block.block, part, gradient, rank_batch_, 1,
-                                  workload_.gradients.dtype, here, sms);
+                                  workload_.formats.gradient, here, sms);
         });
   };
   const Stamp tag = stamp(work, block.layer, PassKind::kInputGradient);
@@ -302,10 +316,7 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
     gradients(lane, BlockPart::kShared, GradientOf::kInput);
     if (weights) gradients(lane, BlockPart::kShared, GradientOf::kWeight);
     expert_tensor_collective(lane, plan_of(work, block), TaskKind::kAllGather, tag);
-    if (again && workload_.recompute.has(RecomputeModule::kExperts)) {
-      run_experts(lane, work, block, stamp(work, block.layer, PassKind::kRecompute),
-                  KernelPass::kForward);
-    }
+    if (again) experts_again(lane, work, block);
     run_experts(lane, work, block, tag, KernelPass::kInputGradient);
     if (weights) run_experts(lane, work, block, weight_tag, KernelPass::kWeightGradient);
     expert_tensor_collective(lane, plan_of(work, block), TaskKind::kReduceScatter, tag);
@@ -392,7 +403,7 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::backward(const PassPlace& p
       run(lane, work, stamp(work, -1, kind),
           [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
             return costs_.outside_gradients(output, gradient, group_batch_, setup_.layout.tp,
-                                            workload_.gradients.dtype, here, sms);
+                                            workload_.formats.gradient, here, sms);
           });
     }
   };

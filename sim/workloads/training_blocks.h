@@ -68,6 +68,7 @@ class TrainingBlocks {
   void run(Lane& lane, const Work& work, const Stamp& stamp, const Price& price);
   void run_experts(Lane& lane, const Work& work, BlockId block, const Stamp& stamp,
                    KernelPass pass);
+  void experts_again(Lane& lane, const Work& work, BlockId block);
   Parts exchange(Lane& lane, const RoutedPlan& plan, TaskKind kind, const Stamp& stamp);
   void wait(Lane& lane, const Parts& parts);
   void tensor_collective(Lane& lane, TaskKind kind, const Stamp& stamp);

@@ -25,7 +25,7 @@ TrainingGradients::TrainingGradients(const InferenceSetup& setup, const Training
   for (int l = 0; l < layers; ++l) {
     const StageParameters here =
         stage_parameters(setup.model, stage_share(setup, l, l + 1, l == 0, l + 1 == layers));
-    counts_.push_back({here.dense, here.experts});
+    counts_.push_back({here.dense, here.expert});
   }
 }
 
@@ -161,7 +161,7 @@ void TrainingGradients::after_layer(const TrainingBlocks::PassPlace& place, int 
   const bool whole = layer == workload_.parts[static_cast<std::size_t>(place.part)].first;
   for (const Weights weights : kBoth) {
     const double bytes =
-        static_cast<double>(filling[weights]) * bytes_per_value(workload_.gradients.dtype);
+        static_cast<double>(filling[weights]) * bytes_per_value(workload_.formats.gradient);
     if (bytes > 0 && (whole || (workload_.gradients.overlap && bytes >= bucket)))
       flush(place, layer, weights, lane);
   }
@@ -186,7 +186,8 @@ void TrainingGradients::reduce(std::int64_t parameters, Weights weights,
                                const std::vector<Arrival>& arrivals, const Stamp& stamp) {
   std::vector<int> stages;
   for (const Arrival& arrival : arrivals) stages.push_back(arrival.stage);
-  const double bytes = static_cast<double>(parameters) * bytes_per_value(workload_.gradients.dtype);
+  const double bytes =
+      static_cast<double>(parameters) * bytes_per_value(workload_.formats.gradient);
   for (const std::vector<DeviceId>& group : groups(stages, weights)) {
     PerRank after;
     for (const DeviceId device : group) {
@@ -241,9 +242,7 @@ void TrainingGradients::end_stage(int stage, Lane& lane) {
     for (const TaskId id : reduced_[static_cast<std::size_t>(r)]) tasks_.wait(cursor, id);
     reduced_[static_cast<std::size_t>(r)].clear();
     const Device& device = *setup_.devices[static_cast<std::size_t>(r)];
-    tasks_.kernels(r, cursor,
-                   costs_.optimizer(own, workload_.gradients.dtype, workload_.optimizer, device),
-                   stamp, device.sms);
+    tasks_.kernels(r, cursor, costs_.optimizer(own, workload_.formats, device), stamp, device.sms);
     finals_.push_back(cursor.last);
   }
   const bool gathers = workload_.zero == 1 || workload_.zero == 2;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/operators.h"
+#include "models/recompute.h"
 #include "models/training_memory.h"
 #include "sim/policies/schedules/pipeline_schedule.h"
 #include "sim/workloads/step_plan.h"
@@ -14,7 +15,6 @@
 namespace sim {
 
 struct GradientSpec {
-  DType dtype = DType::kFp32;
   Bytes bucket;         // least bytes of one reduction; layers are gathered until they reach it
   bool overlap = true;  // a bucket is reduced as soon as its last gradient is there
 };
@@ -29,7 +29,7 @@ struct TrainingWorkload {
   Recompute recompute;
   GradientSpec gradients;
   bool overlap_gathers = true;  // sharded parameters come while the first micro-batch runs
-  OptimizerStates optimizer;
+  StateFormats formats;         // of weights, gradients and the optimizer's states
   PipelineSchedule schedule;
   std::vector<std::pair<int, int>> parts;  // layers [first, end) of each part of the model
 

@@ -99,16 +99,16 @@ TEST_F(TrainingStepTest, RecomputationRunsForwardAgain) {
   EXPECT_EQ(again, us(3 * 4));
 }
 
-// Sends that cost nothing leave the closed form (m + p - 1)(F + B); interleaving v chunks leaves
+// Sends of half a nanosecond leave the closed form (m + p - 1)(F + B); interleaving v chunks leaves
 // (m + (p - 1) / v)(F + B) of as many layers.
 TEST_F(TrainingStepTest, BubblesAreThoseOfTheClosedForms) {
-  gpus(4, 1e15, Duration(0));
+  gpus(4, 1e12, Duration(0));
   train("1f1b", 4, 8, 8);  // 2 layers a stage: F + B = 24
   EXPECT_THAT(to_seconds(testing::run_tiny(scenario)->step_time()) * 1e6,
-              DoubleNear((8 + 3) * 24, 0.01));
+              DoubleNear((8 + 3) * 24, 0.02));
   train("gpipe", 4, 8, 8);
   EXPECT_THAT(to_seconds(testing::run_tiny(scenario)->step_time()) * 1e6,
-              DoubleNear((8 + 3) * 24, 0.01));
+              DoubleNear((8 + 3) * 24, 0.02));
   train("1f1b", 4, 8, 8);
   scenario.training->schedule = make_pipeline_schedule("interleaved", {4, 8, 2});
   scenario.training->parts = spread_layers(8, 8);
@@ -119,7 +119,7 @@ TEST_F(TrainingStepTest, BubblesAreThoseOfTheClosedForms) {
 // ZB-H1's bubble is (p - 1)(F + B - 2 W) with B the input gradient's time: F 4, B 4, W 4 gives
 // (p - 1) 4 in place of 12 of 1F1B.
 TEST_F(TrainingStepTest, SplitGradientsFillTheBubble) {
-  gpus(4, 1e15, Duration(0));
+  gpus(4, 1e12, Duration(0));
   costs.once = {{"qkv_proj", 4}, {"qkv_proj_dgrad", 4}, {"qkv_proj_wgrad", 4}};
   train("zero-bubble", 4, 8, 4);
   EXPECT_THAT(to_seconds(testing::run_tiny(scenario)->step_time()) * 1e6,
