@@ -25,12 +25,18 @@ class LoadSum {
       load += use.multiplier * static_cast<double>(bytes.count());
     }
   }
-  // A resource without capacity counts for nothing: what it carries never ends anyway.
-  double take_seconds() {
+  // And which resource that is. One without capacity counts for nothing: what it carries never ends
+  // anyway.
+  double take_seconds(ResourceId& tightest) {
     double seconds = 0;
+    tightest = ResourceId();
     for (const ResourceId r : touched_) {
       const double capacity = network_.capacity(r).count();
-      if (capacity > 0) seconds = std::max(seconds, load_[r.index()] / capacity);
+      const double here = capacity > 0 ? load_[r.index()] / capacity : 0;
+      if (here > seconds) {
+        seconds = here;
+        tightest = r;
+      }
       load_[r.index()] = 0;
     }
     touched_.clear();
@@ -81,7 +87,7 @@ void TaskGraph::fill_body(Collective& collective) {
   const CollectiveBody& body = collective.body;
   const std::size_t parts = collective.parts.size();
   const std::size_t stages = body.stage_count();
-  collective.bound_s = bound_seconds(body);
+  bound(collective);
   collective.capacity_changes = network_.capacity_changes();
   SIM_CHECK(body.startup.size() == parts, "a collective's body has a start-up per part");
   SIM_CHECK(parts * stages < std::size_t{1} << 30, "stages of parts can be counted");
@@ -146,13 +152,15 @@ void TaskGraph::fill_ports(Collective& collective) {
       sum.add(std::span(body.ports->uses).subspan(port.uses_begin, port.uses_end - port.uses_begin),
               port.bytes);
     }
-    collective.stages[p].alone = body.ports->latency[p] + duration_from_seconds(sum.take_seconds());
+    StageState& stage = collective.stages[p];
+    stage.alone = body.ports->latency[p] + duration_from_seconds(sum.take_seconds(stage.tightest));
   }
 }
 
 // No network can be faster: the longest time that one resource needs for all that the body puts on
 // it.
-double TaskGraph::bound_seconds(const CollectiveBody& body) {
+void TaskGraph::bound(Collective& collective) {
+  const CollectiveBody& body = collective.body;
   LoadSum sum(network_, load_scratch_);
   for (const CollectiveBody::Transfer& transfer : body.transfers) {
     sum.add(
@@ -165,7 +173,7 @@ double TaskGraph::bound_seconds(const CollectiveBody& body) {
               port.bytes);
     }
   }
-  return sum.take_seconds();
+  collective.bound_s = sum.take_seconds(collective.tightest);
 }
 
 // Who waits for which stage: the same for every part.
@@ -197,7 +205,8 @@ void TaskGraph::compute_alone(Collective& collective) {
                                            transfer.uses_end - transfer.uses_begin),
               transfer.bytes);
     }
-    collective.stages[slot].alone = latency + duration_from_seconds(sum.take_seconds());
+    StageState& stage = collective.stages[slot];
+    stage.alone = latency + duration_from_seconds(sum.take_seconds(stage.tightest));
   }
 }
 

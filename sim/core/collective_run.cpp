@@ -75,6 +75,7 @@ void TaskGraph::enter_part(std::int32_t index) {
   Collective& collective = *collectives_[static_cast<std::size_t>(c)];
   if (!collective.filled) fill_body(collective);
   PartState& part = collective.parts[static_cast<std::size_t>(p)];
+  part.entered = true;
   part.entered_at = loop_.now();
   const Duration startup = collective.body.startup[static_cast<std::size_t>(p)];
   if (startup > Duration(0)) {
@@ -284,9 +285,16 @@ void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiat
     collective.body = CollectiveBody{};
     free_collectives_.push_back(c);
   }
+  PathRecord record;
+  record.is_part = true;
+  record.start = since;
+  record.from = peer;
+  record.from_entered = first.entered_at;
+  record.tightest = collective.stages[static_cast<std::size_t>(slot)].tightest;
+  record.tightest_of_all = collective.tightest;
   const TaskTag tag = collective.tag;
   finish(index, {ReleaseKind::kPart, peer, peer_ready, tag},
-         before.kind == ReleaseKind::kPart ? before : Releaser{});
+         before.kind == ReleaseKind::kPart ? before : Releaser{}, &record);
 }
 
 }  // namespace sim

@@ -74,15 +74,20 @@ void for_each_kernel(const TaskSpan& task, const Visit& visit) {
   }
   TaskSpan kernel = task;
   kernel.chain = nullptr;
+  kernel.times = nullptr;
   Time at = task.start;
+  const KernelTime* time = task.times;
   for (const KernelChain::Kernel& each : task.chain->kernels()) {
     kernel.tag.kind = each.kind;
     kernel.tag.layer = static_cast<std::int16_t>(task.tag.layer + each.layer_offset);
     kernel.tag.pass = each.pass == KernelChain::Kernel::kPassOfTask ? task.tag.pass : each.pass;
     kernel.start = at + each.gap;
-    kernel.end = kernel.start + each.duration;
+    kernel.end = kernel.start + (time != nullptr ? time->duration : each.duration);
+    kernel.slow = time != nullptr ? time->slow : Duration(0);
+    kernel.jitter = time != nullptr ? time->jitter : Duration(0);
     visit(static_cast<const TaskSpan&>(kernel), each.gap);
     at = kernel.end;
+    if (time != nullptr) ++time;
   }
 }
 

@@ -25,6 +25,14 @@ struct TaskTag {
   std::int8_t pass = 0;  // of training: forward, recompute, gradients; the workload's own numbers
 };
 
+// What a kernel took: what it would take on an undisturbed device, what a slow device adds, and a
+// random spread (which may be negative).
+struct KernelTime {
+  Duration duration{};  // in all
+  Duration slow{};
+  Duration jitter{};
+};
+
 class KernelChain;
 
 struct TaskSpan {
@@ -36,6 +44,9 @@ struct TaskSpan {
   // The kernels it stands for; null: itself. for_each_kernel (kernel_chain.h) visits them. Valid in
   // the call only.
   const KernelChain* chain = nullptr;
+  const KernelTime* times = nullptr;  // per kernel of the chain; null: undisturbed
+  Duration slow{};                    // of start to end: what a slow device added
+  Duration jitter{};                  // and what a random spread did
 };
 
 // One rank's part of a collective: from when the rank reached it to when all it sends and receives

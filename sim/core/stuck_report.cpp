@@ -17,4 +17,33 @@ std::string TaskGraph::describe_stuck(
   return text;
 }
 
+std::optional<TaskGraph::StoppedDevice> TaskGraph::stopped_device() const {
+  std::optional<StoppedDevice> first;
+  for (const Task& task : tasks_) {
+    if (task.state != State::kStopped) continue;
+    const Stream& stream = streams_[task.spec.stream.index()];
+    const StoppedDevice found{stream.device, stream.stops, DeviceId(), loop_.now(), TaskTag{}};
+    if (!first || found.stopped < first->stopped) first = found;
+  }
+  if (!first) return std::nullopt;
+  // The earliest part that lacks one of a device that has stopped.
+  bool noticed = false;
+  for (const auto& collective : collectives_) {
+    if (!collective->live) continue;
+    for (const PartState& missing : collective->parts) {
+      if (missing.entered) continue;
+      const Task& task = tasks_[static_cast<std::size_t>(missing.task)];
+      const Time stops = streams_[task.spec.stream.index()].stops;
+      if (stops > loop_.now()) continue;
+      for (const PartState& part : collective->parts) {
+        if (!part.entered || part.done || part.device == missing.device) continue;
+        if (noticed && part.entered_at >= first->waiting_since) continue;
+        noticed = true;
+        first = {missing.device, stops, part.device, part.entered_at, collective->tag};
+      }
+    }
+  }
+  return first;
+}
+
 }  // namespace sim

@@ -25,11 +25,13 @@
 #include <vector>
 
 #include "sim/core/collective_body.h"
+#include "sim/core/device_speeds.h"
 #include "sim/core/event_loop.h"
 #include "sim/core/fluid_network.h"
 #include "sim/core/held_resource.h"
 #include "sim/core/kernel_chain.h"
 #include "sim/core/observer.h"
+#include "sim/core/path_log.h"
 #include "sim/core/port_run.h"
 
 namespace sim {
@@ -71,12 +73,19 @@ class TaskGraph {
     CauseId congestion = 0;  // what sharing links with others adds
     CauseId startup = 0;     // serial start of a collective
     CauseId launch = 0;      // gaps between kernels of one stream
+    // Both only with set_speeds.
+    CauseId slow_device = 0;  // what a slow device adds to a kernel
+    CauseId jitter = 0;       // what a random spread of kernel times does
   };
 
   TaskGraph(EventLoop& loop, Observer& observer, CoreCauses causes);
   ~TaskGraph();
   TaskGraph(const TaskGraph&) = delete;
   TaskGraph& operator=(const TaskGraph&) = delete;
+
+  // Both before the first stream; null: none. Kept by reference.
+  void set_path_log(PathLog* log) { path_log_ = log; }
+  void set_speeds(DeviceSpeeds* speeds) { speeds_ = speeds; }
 
   FluidNetwork& network() { return network_; }
   // `gap`: least time between the end of one task of the stream and the start of the next.
@@ -103,9 +112,22 @@ class TaskGraph {
   // Why nothing moves though tasks are left: the cycle of tasks that wait for each other, or
   // transfers without bandwidth.
   std::string describe_stuck(const std::function<std::string(TaskTag, DeviceId)>& name) const;
+  // The device that has stopped (DeviceSpeeds::stops) and that others waited for first.
+  struct StoppedDevice {
+    DeviceId device;
+    Time stopped;
+    // Who reached a collective that the device never did, and when. Nobody: all others ended their
+    // work, the last one at that time.
+    DeviceId noticed_by;
+    Time waiting_since;
+    TaskTag in;
+  };
+  // None: no device has left work undone because it stopped. REQUIRES: no event is left.
+  std::optional<StoppedDevice> stopped_device() const;
 
  private:
-  enum class State : std::uint8_t { kFree, kWaiting, kQueuedForHeld, kRunning };
+  // kStopped: its device begins nothing any more.
+  enum class State : std::uint8_t { kFree, kWaiting, kQueuedForHeld, kRunning, kStopped };
   enum class ReleaseKind : std::uint8_t { kNone, kTask, kHost, kPart };
   struct Releaser {
     ReleaseKind kind = ReleaseKind::kNone;
@@ -117,7 +139,8 @@ class TaskGraph {
   struct Release {
     CauseVector causes{};
     Releaser by;
-    Releaser before;  // of a part: what had released the peer, where that was a part too
+    Releaser before;           // of a part: what had released the peer, where that was a part too
+    PathRecordId record = -1;  // of what released, with a path log
     std::int32_t users = 0;
   };
   struct Task {
@@ -132,6 +155,9 @@ class TaskGraph {
     std::uint32_t generation = 0;
     State state = State::kFree;
     Time start;
+    Duration slow{};          // of its duration
+    Duration jitter{};        // likewise
+    std::int32_t times = -1;  // slot of its kernels' times, of a disturbed chain
   };
   struct Edge {
     std::int32_t task;
@@ -144,12 +170,14 @@ class TaskGraph {
     std::int32_t head = -1;
     std::int32_t tail = -1;
     Time last_end;
+    Time stops = Time::max();
     bool has_run = false;
   };
   struct PartState {
     std::int32_t task = -1;
     DeviceId device;
     std::int32_t stages_left = 0;
+    bool entered = false;
     bool done = false;
     Time entered_at;
     std::int32_t release = -1;  // its task's when it was ready, kept until the collective ends
@@ -167,6 +195,7 @@ class TaskGraph {
     bool open = false;
     Time opened_at;
     Duration alone{};        // its own bytes on idle links
+    ResourceId tightest;     // of them
     PathInside path;         // that opened it
     std::int32_t root = -1;  // the part whose arrival that path began with
   };
@@ -187,8 +216,9 @@ class TaskGraph {
     // those it receives by_part[begin[2i + 1], begin[2i + 2]).
     std::vector<std::uint32_t> by_part;
     std::vector<std::uint32_t> begin;
-    std::unique_ptr<PortRun> port_run;   // of a body with ports
-    double bound_s = 0;                  // its bytes over the tightest resource
+    std::unique_ptr<PortRun> port_run;  // of a body with ports
+    double bound_s = 0;                 // its bytes over the tightest resource
+    ResourceId tightest;
     std::uint64_t capacity_changes = 0;  // of the network when the bound was taken
     std::optional<Time> first_open;
     std::int32_t parts_left = 0;
@@ -206,15 +236,17 @@ class TaskGraph {
   void try_start(std::int32_t task);
   void start(std::int32_t task);
   void end_task(std::int32_t task);
+  bool disturb(Task& task, const Stream& stream);
   void report_wait(std::int32_t task);
-  void finish(std::int32_t task, const Releaser& by, const Releaser& before);
+  void finish(std::int32_t task, const Releaser& by, const Releaser& before,
+              const PathRecord* part = nullptr);
   void run_callback(std::int32_t task);
 
   void enter_part(std::int32_t task);
   void fill_body(Collective& collective);
   static void link_stages(Collective& collective);
   void fill_ports(Collective& collective);
-  double bound_seconds(const CollectiveBody& body);
+  void bound(Collective& collective);
   void compute_alone(Collective& collective);
   void part_ready(std::int32_t collective, std::int32_t part);
   void delay_stage(std::int32_t collective, std::int32_t slot);
@@ -249,6 +281,10 @@ class TaskGraph {
   std::vector<double> load_scratch_;
   std::vector<std::int32_t> ready_;  // scratch of finish(), which may be called inside itself
   std::int32_t context_ = -1;        // release of the callback under way
+  PathLog* path_log_ = nullptr;
+  DeviceSpeeds* speeds_ = nullptr;
+  std::vector<std::vector<KernelTime>> times_;  // of disturbed chains under way
+  std::vector<std::int32_t> free_times_;
   Time step_begin_;
   std::uint64_t tasks_run_ = 0;
   std::size_t live_ = 0;

@@ -125,6 +125,20 @@ void ClusterNetwork::count_payload(DeviceId source, DeviceId destination, double
   }
 }
 
+std::string ClusterNetwork::name_of(ResourceId resource) const {
+  const auto index_in = [resource](const std::vector<ResourceId>& all) -> std::ptrdiff_t {
+    const auto at = std::find(all.begin(), all.end(), resource);
+    return at == all.end() ? -1 : at - all.begin();
+  };
+  if (const std::ptrdiff_t link = index_in(links_); link >= 0)
+    return cluster_.links[static_cast<std::size_t>(link)].name;
+  if (const std::ptrdiff_t gpu = index_in(memories_); gpu >= 0)
+    return "memory of gpu " + std::to_string(gpu);
+  if (const std::ptrdiff_t gpu = index_in(copies_); gpu >= 0)
+    return "copies of gpu " + std::to_string(gpu);
+  return "";
+}
+
 std::vector<LinkId> ClusterNetwork::starving_links() const {
   std::vector<LinkId> result;
   for (std::size_t l = 0; l < links_.size(); ++l) {

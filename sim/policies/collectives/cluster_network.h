@@ -66,6 +66,8 @@ class ClusterNetwork {
   double busy_seconds(LinkId id) const { return network_.busy_seconds(links_[id.index()]); }
   // From now on paths lead around the link (or no longer so) where a way exists.
   void avoid(LinkId link, bool avoided);
+  // What people call it: a link's name, "memory of gpu 3", "copies of gpu 3". Empty: none of these.
+  std::string name_of(ResourceId resource) const;
   // Links without capacity that transfers wait for.
   std::vector<LinkId> starving_links() const;
   void count_payload(DeviceId source, DeviceId destination, double bytes);
