@@ -14,6 +14,7 @@
 #include "models/operators.h"
 #include "sim/app/catalog.h"
 #include "sim/app/commands/commands.h"
+#include "sim/app/commands/model_training.h"
 #include "sim/core/error.h"
 #include "sim/workloads/step_plan.h"
 
@@ -27,6 +28,8 @@ struct ShowArguments {
   std::string phase = "decode";
   int tp = 1;
   bool json = false;
+  bool training = false;
+  TrainingQuestion question;
 };
 
 struct Line {
@@ -64,6 +67,11 @@ std::vector<Line> fold_layers(const std::vector<PlacedOperator>& operators) {
 void show(const ShowArguments& arguments) {
   const Catalog catalog;
   const MoeModel model = read_model_or_config(catalog.model_file(arguments.model, ""));
+  if (arguments.training) {
+    TrainingQuestion question = arguments.question;
+    question.tp = arguments.tp;
+    return show_training(model, question, arguments.json);
+  }
   const Phase phase = arguments.phase == "decode" ? Phase::kDecode : Phase::kPrefill;
   RankSequences sequences;
   if (phase == Phase::kDecode) {
@@ -139,17 +147,38 @@ void attach_model(CLI::App& app) {
       ->add_option("model", arguments->model,
                    "a name from `simulate list models`, a YAML file or a config.json")
       ->required();
+  CLI::Option* training = shown->add_flag(
+      "--training", arguments->training,
+      "instead: what a training step computes, and what it keeps for its backward pass");
   shown->add_option("--tokens", arguments->tokens, "tokens of the step")
+      ->excludes(training)
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   shown->add_option("--context", arguments->context, "decode: tokens attended to")
+      ->excludes(training)
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   shown->add_option("--phase", arguments->phase, "decode | prefill")
+      ->excludes(training)
       ->check(CLI::IsMember({"decode", "prefill"}))
       ->capture_default_str();
   shown->add_option("--tp", arguments->tp, "tensor parallelism")
       ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  shown
+      ->add_option("--sequence", arguments->question.sequence_length,
+                   "training: tokens of a sequence")
+      ->needs(training)
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  shown
+      ->add_option("--precision", arguments->question.precision,
+                   "training: bf16 | fp8; the model's own when left out")
+      ->needs(training);
+  shown
+      ->add_option("--recompute", arguments->question.recompute,
+                   "training: none | full | modules, with commas between")
+      ->needs(training)
       ->capture_default_str();
   shown->add_flag("--json", arguments->json, "one row per operator as JSON");
   shown->callback([arguments] { show(*arguments); });
