@@ -39,6 +39,21 @@ struct ReuseReport {
   std::int64_t concurrent_slots = 0;
 };
 
+// Capacity factors that were applied: one per source rank, or per group of ranks that share a
+// capacity.
+struct CapacityFactors {
+  double sum = 0;
+  double most = 0;
+  std::int64_t count = 0;
+
+  void add(const CapacityFactors& more) {
+    sum += more.sum;
+    most = most > more.most ? most : more.most;
+    count += more.count;
+  }
+  double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
+};
+
 // Gives the routing of any (step, layer). Layers are routed layers, counted from 0 in the order of
 // the model's routed blocks. Calls come with rising step; all layers of a step before the next.
 // Same arguments, same answer.
@@ -48,6 +63,9 @@ class RoutingSource {
   virtual void fill(int step, int layer, LayerRouting& out) = 0;
   virtual int experts(int layer) const = 0;
   virtual int layers() const = 0;
+  // Choices over capacity that the last fill() of the layer has left out.
+  virtual std::int64_t dropped(int /*layer*/) const { return 0; }
+  virtual CapacityFactors factors(int /*layer*/) const { return {}; }  // of that fill
   virtual ReuseReport reuse() const = 0;
   virtual std::string description()
       const = 0;  // one line for the summary: "replay of x.moetrace by requests, ..."

@@ -140,8 +140,7 @@ LinkRecord Recorder::link_record(const std::string& name, double payload, Bandwi
 
 StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
                               LinkDisturbances& disturbances, PortNetwork* ports,
-                              const std::vector<Bytes>& peak_memory,
-                              std::span<const std::int64_t> dropped) {
+                              const std::vector<Bytes>& peak_memory) {
   StepBatch batch;
   const Duration duration = result.end - result.start;
   batch.step = {result.step, result.start, duration, result.facts.tokens, 0, 0};
@@ -189,16 +188,15 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     imbalance_ += facts.imbalance_max_over_mean;
     expert_imbalance_ += facts.expert_imbalance_max_over_mean;
     rows_ += facts.rows;
-    const std::int64_t dropped_here = dropped.empty() ? 0 : dropped[b];
-    dropped_ += dropped_here;
-    batch.step.dropped_choices += dropped_here;
+    dropped_ += facts.dropped;
+    batch.step.dropped_choices += facts.dropped;
     ++routed_;
     add_experts(batch, facts);
     if (!batch.layers.empty() && batch.layers.back().layer == facts.layer) {
       // A second routed block of the same layer: its times are in the layer's sums already.
       LayerRecord& same = batch.layers.back();
       same.rows += facts.rows;
-      same.dropped += dropped_here;
+      same.dropped += facts.dropped;
       same.imbalance_max_over_mean =
           std::max(same.imbalance_max_over_mean, facts.imbalance_max_over_mean);
       same.expert_imbalance_max_over_mean =
@@ -219,7 +217,7 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
     record.expert_imbalance_max_over_mean = facts.expert_imbalance_max_over_mean;
     record.tokens = facts.tokens;
     record.rows = facts.rows;
-    record.dropped = dropped_here;
+    record.dropped = facts.dropped;
     batch.layers.push_back(record);
     // Over all ranks: those of other stages do nothing here.
     const double share = static_cast<double>(ranks_per_layer_) / devices_;

@@ -35,12 +35,10 @@ class Recorder : public Observer {
   void on_port_traffic(TaskKind kind, DeviceId device, Bytes sent, Bytes received);
 
   // Everything of the step that has just ended; `peak_memory` per device. Starts the next step
-  // afresh. `ports`: null without them. `dropped`: choices over capacity of each routed block of
-  // the step; empty: none.
+  // afresh. `ports`: null without them.
   StepBatch take_step(const StepResult& result, ClusterNetwork& network,
                       LinkDisturbances& disturbances, PortNetwork* ports,
-                      const std::vector<Bytes>& peak_memory,
-                      std::span<const std::int64_t> dropped = {});
+                      const std::vector<Bytes>& peak_memory);
 
   // Over the whole run so far.
   std::vector<MetricRecord> metrics() const;

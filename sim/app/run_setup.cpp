@@ -111,7 +111,7 @@ std::unique_ptr<RoutingSource> make_routing(const Scenario& scenario, RoutingPur
   std::unique_ptr<RoutingSource> choices = make_choices(scenario, purpose, weights);
   if (choices == nullptr) return nullptr;
   return with_capacity(std::move(choices), *capacity, scenario.routing_shape().top_k,
-                       scenario.layout.ep, weights);
+                       scenario.layout.ep * scenario.layout.etp, weights);
 }
 
 std::vector<ExpertPlacement> make_placements(const Scenario& scenario) {
@@ -162,6 +162,7 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
                        scenario.placement.split,
                        {},
                        nullptr};
+  setup.chain_kernels = scenario.training.has_value();
   for (const ClusterDevice& device : scenario.cluster.devices) {
     setup.devices.push_back(&scenario.device_types.at(device.device_type));
   }

@@ -9,13 +9,13 @@
 #include <utility>
 
 #include "analysis/result_store.h"
+#include "models/model_flops.h"
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
 #include "sim/policies/collectives/ports_levels.h"
 #include "sim/policies/disturbances/link_disturbances.h"
 #include "sim/workloads/training.h"
 #include "topologies/routes.h"
-#include "traces/gating/capacity_routing.h"
 #include "traces/statistics.h"
 
 namespace sim {
@@ -129,24 +129,6 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
   }
 }
 
-// Choices over capacity of each block of a step that has just run, in its order; adds the factors
-// that were applied to `factors`.
-std::vector<std::int64_t> dropped_choices(const RoutingSource* routing, const MoeModel& model,
-                                          const std::vector<RoutedBlockFacts>& blocks,
-                                          CapacityRouting::Factors& factors) {
-  std::vector<std::int64_t> result;
-  const auto* capped = dynamic_cast<const CapacityRouting*>(routing);
-  if (capped == nullptr) return result;
-  const std::vector<BlockId> routed = routed_blocks(model);
-  std::size_t index = 0;  // of the block among all routed ones; a step may leave some out
-  for (const RoutedBlockFacts& facts : blocks) {
-    while (routed[index].layer != facts.layer) ++index;
-    factors.add(capped->factors(static_cast<int>(index)));
-    result.push_back(capped->dropped(static_cast<int>(index++)));
-  }
-  return result;
-}
-
 class Simulation {
  public:
   Simulation(const Scenario& scenario, const RunOptions& options)
@@ -175,6 +157,7 @@ class Simulation {
     return result;
   }
   void add_ports();
+  void add_training_metrics(RunOutcome& outcome) const;
   std::int64_t begin_store();
   void finish_store(const RunOutcome& outcome);
 
@@ -205,6 +188,27 @@ void Simulation::add_ports() {
         recorder_.on_port_traffic(kind, device, sent, received);
       }});
   setup_.ports = &*port_lowering_;
+}
+
+// MFU: model flops (models/model_flops.h) of the tokens over what the devices could multiply in the
+// format of the experts' products, or of the dense FFN where there are none.
+void Simulation::add_training_metrics(RunOutcome& outcome) const {
+  const double flops = model_flops_per_token(scenario_.model, scenario_.training->sequence_length);
+  const double per_gpu = flops * outcome.metric("tokens_per_s_per_gpu");
+  const ModelFormats& formats = scenario_.model.formats;
+  const DType dtype = routed_blocks(scenario_.model).empty() ? formats.dense.multiplied
+                                                             : formats.experts.multiplied;
+  double peak = 0;
+  for (const Device* device : setup_.devices) peak += peak_rate(*device, dtype).count();
+  peak /= static_cast<double>(setup_.devices.size());
+  const double steps = to_seconds(recorder_.totals().steps);
+  // Waiting for other stages, and for the last of them to end.
+  const std::vector<Duration>& waits = recorder_.totals().wait;
+  const double bubble =
+      to_seconds(waits.back() + waits[static_cast<std::size_t>(WaitCause::kIdleEnd)]);
+  outcome.metrics.push_back({"model_flops_per_s_per_gpu", per_gpu, "flop/s"});
+  outcome.metrics.push_back({"mfu", per_gpu / peak, ""});
+  outcome.metrics.push_back({"pipeline_bubble_fraction", steps > 0 ? bubble / steps : 0, ""});
 }
 
 std::int64_t Simulation::begin_store() {
@@ -254,12 +258,11 @@ RunOutcome Simulation::run() {
     recorder_.on_traffic(layer, kind, from, to, bytes);
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
-  CapacityRouting::Factors factors;
+  CapacityFactors factors;
   const auto on_step = [&](const StepResult& result) {
-    const std::vector<std::int64_t> dropped =
-        dropped_choices(routing.get(), scenario_.model, result.facts.blocks, factors);
+    for (const RoutedBlockFacts& block : result.facts.blocks) factors.add(block.capacity);
     StepBatch batch = recorder_.take_step(result, network_, disturbances_,
-                                          port_network_ ? &*port_network_ : nullptr, peak, dropped);
+                                          port_network_ ? &*port_network_ : nullptr, peak);
     if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
     if (store_) store_->add(batch);
     if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);
@@ -282,6 +285,7 @@ RunOutcome Simulation::run() {
     outcome.metrics.push_back({"capacity_factor_mean", factors.mean(), ""});
     outcome.metrics.push_back({"capacity_factor_max", factors.most, ""});
   }
+  if (scenario_.training) add_training_metrics(outcome);
   outcome.totals = recorder_.totals();
   outcome.costs = cost_records(ledger_, recorder_, setup_, outcome.out_of_range_share);
   add_warnings(scenario_, routing.get(), setup_, loop_.now(), outcome);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "models/expert_work.h"
+#include "sim/workloads/kinds.h"
 
 namespace sim {
 namespace {
@@ -32,8 +33,8 @@ std::span<const std::string> operators_inside(const ExchangeAlgorithm& exchange)
 }
 
 BlockCosts::BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger,
-                       bool local, const ExchangeAlgorithm* exchange)
-    : model_(model), costs_(costs), ledger_(ledger), local_(local), exchange_(exchange) {
+                       bool local, const ExchangeAlgorithm* exchange, Duration gap)
+    : model_(model), costs_(costs), ledger_(ledger), local_(local), exchange_(exchange), gap_(gap) {
   for (std::size_t l = 0; l < model.layers.size(); ++l) {
     std::size_t first = 0;
     while (!(model.layers[first] == model.layers[l])) ++first;
@@ -57,23 +58,28 @@ BlockCosts::Key BlockCosts::key_of(int layer, int block, int work, const TokenBa
           sms};
 }
 
-const std::vector<PricedKernel>& BlockCosts::priced(const Key& key,
-                                                    const std::vector<Operator>& operators,
-                                                    const Device& device, int sms) {
-  std::vector<PricedKernel> kernels;
-  kernels.reserve(operators.size());
+const PricedBlock& BlockCosts::priced(const Key& key, const std::vector<Operator>& operators,
+                                      const Device& device, int sms) {
+  PricedBlock block;
   for (const Operator& op : operators) {
-    kernels.push_back(
+    block.kernels.push_back(
         price(op.kind, op.name, costs_.cost(op, device, sms),
               least_seconds(op.flops, op.weight_bytes + op.activation_bytes, op.compute, device),
               device));
   }
-  return cache_.emplace(key, std::move(kernels)).first->second;
+  KernelChain::Builder chain(gap_, id_of(Cause::kLaunch));
+  for (const PricedKernel& kernel : block.kernels) {
+    const CauseShare share{cause_of(kernel.kind), kernel.time};
+    chain.add({.kind = static_cast<std::int16_t>(kind_of(kernel.kind)), .duration = kernel.time},
+              kernel.fixed, {&share, 1});
+    block.least_s += kernel.least_s;
+  }
+  if (block.kernels.size() > 1) block.chain = std::move(chain).build();
+  return cache_.emplace(key, std::move(block)).first->second;
 }
 
-const std::vector<PricedKernel>& BlockCosts::block(int layer, int block, BlockPart part,
-                                                   const TokenBatch& batch, int tp,
-                                                   const Device& device, int sms) {
+const PricedBlock& BlockCosts::block(int layer, int block, BlockPart part, const TokenBatch& batch,
+                                     int tp, const Device& device, int sms) {
   const int same = same_as_[static_cast<std::size_t>(layer)];
   const Key key = key_of(same, block, static_cast<int>(part), batch, tp, device, sms);
   const auto known = cache_.find(key);
@@ -83,16 +89,15 @@ const std::vector<PricedKernel>& BlockCosts::block(int layer, int block, BlockPa
                 device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::input(const TokenBatch& batch, int tp,
-                                                   const Device& device, int sms) {
+const PricedBlock& BlockCosts::input(const TokenBatch& batch, int tp, const Device& device,
+                                     int sms) {
   const Key key = key_of(-1, 0, 0, batch, tp, device, sms);
   const auto known = cache_.find(key);
   return known != cache_.end() ? known->second
                                : priced(key, input_operators(model_, batch, tp), device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::output(const TokenBatch& batch, int tp,
-                                                    const Device& device) {
+const PricedBlock& BlockCosts::output(const TokenBatch& batch, int tp, const Device& device) {
   const Key key = key_of(-1, 1, 0, batch, tp, device, device.sms);
   const auto known = cache_.find(key);
   return known != cache_.end()
@@ -100,10 +105,9 @@ const std::vector<PricedKernel>& BlockCosts::output(const TokenBatch& batch, int
              : priced(key, output_operators(model_, batch, tp), device, device.sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::gradients(int layer, int block, BlockPart part,
-                                                       GradientOf gradient, const TokenBatch& batch,
-                                                       int tp, DType dtype, const Device& device,
-                                                       int sms) {
+const PricedBlock& BlockCosts::gradients(int layer, int block, BlockPart part, GradientOf gradient,
+                                         const TokenBatch& batch, int tp, DType dtype,
+                                         const Device& device, int sms) {
   const int same = same_as_[static_cast<std::size_t>(layer)];
   const int work = gradient == GradientOf::kInput ? kInputGradient : kWeightGradient;
   const Key key = key_of(same, block, work + static_cast<int>(part), batch, tp, device, sms);
@@ -115,10 +119,10 @@ const std::vector<PricedKernel>& BlockCosts::gradients(int layer, int block, Blo
                 device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::recomputed(int layer, int block, BlockPart part,
-                                                        const TokenBatch& batch, int tp,
-                                                        const Recompute& recompute,
-                                                        const Device& device, int sms) {
+const PricedBlock& BlockCosts::recomputed(int layer, int block, BlockPart part,
+                                          const TokenBatch& batch, int tp,
+                                          const Recompute& recompute, const Device& device,
+                                          int sms) {
   const int same = same_as_[static_cast<std::size_t>(layer)];
   const Key key = key_of(same, block, kRecompute + static_cast<int>(part), batch, tp, device, sms);
   const auto known = cache_.find(key);
@@ -129,8 +133,8 @@ const std::vector<PricedKernel>& BlockCosts::recomputed(int layer, int block, Bl
                 device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::loss(const TokenBatch& batch, int tp,
-                                                  const Device& device, int sms) {
+const PricedBlock& BlockCosts::loss(const TokenBatch& batch, int tp, const Device& device,
+                                    int sms) {
   const Key key = key_of(-1, 2, kForward, batch, tp, device, sms);
   const auto known = cache_.find(key);
   return known != cache_.end()
@@ -138,10 +142,9 @@ const std::vector<PricedKernel>& BlockCosts::loss(const TokenBatch& batch, int t
              : priced(key, training_output_operators(model_, batch, tp), device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::outside_gradients(bool output, GradientOf gradient,
-                                                               const TokenBatch& batch, int tp,
-                                                               DType dtype, const Device& device,
-                                                               int sms) {
+const PricedBlock& BlockCosts::outside_gradients(bool output, GradientOf gradient,
+                                                 const TokenBatch& batch, int tp, DType dtype,
+                                                 const Device& device, int sms) {
   const int work = gradient == GradientOf::kInput ? kInputGradient : kWeightGradient;
   const Key key = key_of(-1, output ? 1 : 0, work, batch, tp, device, sms);
   const auto known = cache_.find(key);
@@ -152,9 +155,8 @@ const std::vector<PricedKernel>& BlockCosts::outside_gradients(bool output, Grad
                 device, sms);
 }
 
-const std::vector<PricedKernel>& BlockCosts::optimizer(std::int64_t parameters,
-                                                       const StateFormats& formats,
-                                                       const Device& device) {
+const PricedBlock& BlockCosts::optimizer(std::int64_t parameters, const StateFormats& formats,
+                                         const Device& device) {
   TokenBatch batch;  // stands in the key for the number of parameters
   batch.tokens = parameters;
   const Key key = key_of(-1, 3, kForward, batch, 1, device, device.sms);

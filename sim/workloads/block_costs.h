@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "models/operators.h"
 #include "models/recompute.h"
 #include "models/training_memory.h"
+#include "sim/core/kernel_chain.h"
 #include "sim/policies/collectives/exchange.h"
 
 namespace sim {
@@ -24,6 +27,16 @@ struct PricedKernel {
   Duration fixed{};          // of it, what does not depend on the size: the start-up
   std::int32_t ledger = -1;  // line of the CostLedger
   double least_s = 0;  // no device of this kind can be faster: flops at peak, bytes at HBM peak
+};
+
+// Kernels that one rank runs one after another: one by one, or as a chain where nothing gets in
+// between.
+struct PricedBlock {
+  std::vector<PricedKernel> kernels;
+  std::optional<KernelChain> chain;  // of two and more kernels
+  double least_s = 0;                // of all
+
+  operator std::span<const PricedKernel>() const { return kernels; }
 };
 
 // Whose word the time of a run rests on: one line per (kernel, device type, label, source, inside
@@ -57,16 +70,15 @@ class BlockCosts {
   // Keeps references. `local`: every rank holds all experts (EP 1), so that the experts' kernel is
   // handed the tokens themselves, and what it covers beside its matrices is not run again.
   // `exchange`: behind which the experts run otherwise; what it does to the rows likewise.
+  // `gap`: between two kernels of a stream.
   BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger, bool local,
-             const ExchangeAlgorithm* exchange);
+             const ExchangeAlgorithm* exchange, Duration gap);
 
   void clear() { cache_.clear(); }  // once per step: contexts grow, so batches do not come back
-  const std::vector<PricedKernel>& block(int layer, int block, BlockPart part,
-                                         const TokenBatch& batch, int tp, const Device& device,
-                                         int sms);
-  const std::vector<PricedKernel>& input(const TokenBatch& batch, int tp, const Device& device,
-                                         int sms);
-  const std::vector<PricedKernel>& output(const TokenBatch& batch, int tp, const Device& device);
+  const PricedBlock& block(int layer, int block, BlockPart part, const TokenBatch& batch, int tp,
+                           const Device& device, int sms);
+  const PricedBlock& input(const TokenBatch& batch, int tp, const Device& device, int sms);
+  const PricedBlock& output(const TokenBatch& batch, int tp, const Device& device);
   // `tokens`: of the rank, before dispatch; what the kernel is handed where experts are local.
   PricedKernel experts(BlockId block, std::span<const std::int64_t> rows, std::int64_t tokens,
                        const Device& device, int sms, KernelPass pass = KernelPass::kForward,
@@ -74,21 +86,17 @@ class BlockCosts {
 
   // Of training: models/backward.h, models/training_memory.h. The batch's tokens are those of a
   // tensor-parallel group.
-  const std::vector<PricedKernel>& gradients(int layer, int block, BlockPart part,
-                                             GradientOf gradient, const TokenBatch& batch, int tp,
-                                             DType dtype, const Device& device, int sms);
-  const std::vector<PricedKernel>& recomputed(int layer, int block, BlockPart part,
-                                              const TokenBatch& batch, int tp,
-                                              const Recompute& recompute, const Device& device,
-                                              int sms);
-  const std::vector<PricedKernel>& loss(const TokenBatch& batch, int tp, const Device& device,
-                                        int sms);
+  const PricedBlock& gradients(int layer, int block, BlockPart part, GradientOf gradient,
+                               const TokenBatch& batch, int tp, DType dtype, const Device& device,
+                               int sms);
+  const PricedBlock& recomputed(int layer, int block, BlockPart part, const TokenBatch& batch,
+                                int tp, const Recompute& recompute, const Device& device, int sms);
+  const PricedBlock& loss(const TokenBatch& batch, int tp, const Device& device, int sms);
   // Of the embedding, or of what follows the last layer.
-  const std::vector<PricedKernel>& outside_gradients(bool output, GradientOf gradient,
-                                                     const TokenBatch& batch, int tp, DType dtype,
-                                                     const Device& device, int sms);
-  const std::vector<PricedKernel>& optimizer(std::int64_t parameters, const StateFormats& formats,
-                                             const Device& device);
+  const PricedBlock& outside_gradients(bool output, GradientOf gradient, const TokenBatch& batch,
+                                       int tp, DType dtype, const Device& device, int sms);
+  const PricedBlock& optimizer(std::int64_t parameters, const StateFormats& formats,
+                               const Device& device);
   // The activation between the experts' two products, alone.
   PricedKernel expert_activation(BlockId block, std::span<const std::int64_t> rows,
                                  const Device& device, int sms, int etp);
@@ -97,8 +105,8 @@ class BlockCosts {
   // Layers that are equal share their prices: the first equal one stands for them.
   using Key = std::tuple<int, int, int, std::int64_t, std::int64_t, double, double, double,
                          std::int64_t, int, const Device*, int>;
-  const std::vector<PricedKernel>& priced(const Key& key, const std::vector<Operator>& operators,
-                                          const Device& device, int sms);
+  const PricedBlock& priced(const Key& key, const std::vector<Operator>& operators,
+                            const Device& device, int sms);
   // What is priced: inference and the forward pass number their block parts from 0.
   enum Work : int { kForward = 0, kInputGradient = 10, kWeightGradient = 20, kRecompute = 30 };
   static Key key_of(int layer, int block, int work, const TokenBatch& batch, int tp,
@@ -113,8 +121,9 @@ class BlockCosts {
   CostLedger& ledger_;
   bool local_;
   const ExchangeAlgorithm* exchange_;
+  Duration gap_;
   std::vector<int> same_as_;  // per layer
-  std::map<Key, std::vector<PricedKernel>> cache_;
+  std::map<Key, PricedBlock> cache_;
 };
 
 }  // namespace sim

@@ -68,12 +68,27 @@ void BlockTasks::kernel(int r, Cursor& cursor, const PricedKernel& kernel, const
   ledger_.book(kernel.ledger, kernel.time);
 }
 
-void BlockTasks::kernels(int rank, Cursor& cursor, std::span<const PricedKernel> kernels,
-                         const Stamp& stamp, int sms) {
-  for (const PricedKernel& each : kernels) {
-    const CauseShare share{cause_of(each.kind), each.time};
-    kernel(rank, cursor, each, stamp, sms, {&share, 1});
+void BlockTasks::kernels(int r, Cursor& cursor, const PricedBlock& block, const Stamp& stamp,
+                         int sms) {
+  const bool chained = setup_.chain_kernels && setup_.host.launch == LaunchMode::kGraph;
+  if (!chained || !block.chain) {
+    for (const PricedKernel& each : block.kernels) {
+      const CauseShare share{cause_of(each.kind), each.time};
+      kernel(r, cursor, each, stamp, sms, {&share, 1});
+    }
+    return;
   }
+  Rank& rank = ranks_[static_cast<std::size_t>(r)];
+  TaskSpec spec;
+  spec.stream = rank.compute;
+  spec.tag = stamp.tag(kind_of(block.kernels.front().kind));
+  spec.chain = &*block.chain;
+  spec.held = rank.sms;
+  spec.held_amount = sms;
+  cursor.last = graph_.add_task(spec, cursor.needs);
+  cursor.needs.clear();
+  rank.least_s += block.least_s;
+  for (const PricedKernel& each : block.kernels) ledger_.book(each.ledger, each.time);
 }
 
 void BlockTasks::experts(std::span<const DeviceId> ranks, Lane& lane,

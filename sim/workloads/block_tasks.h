@@ -75,8 +75,8 @@ class BlockTasks {
 
   void kernel(int rank, Cursor& cursor, const PricedKernel& kernel, const Stamp& stamp, int sms,
               std::span<const CauseShare> shares);
-  void kernels(int rank, Cursor& cursor, std::span<const PricedKernel> kernels, const Stamp& stamp,
-               int sms);
+  // One by one, or as one task where the setup chains kernels and no host launches each.
+  void kernels(int rank, Cursor& cursor, const PricedBlock& block, const Stamp& stamp, int sms);
   // Routed experts of the ranks of one EP group: `kernels` per rank, each maybe of several parts.
   // Time above the group's mean is a straggler's.
   void experts(std::span<const DeviceId> ranks, Lane& lane, std::span<const PricedKernel> kernels,

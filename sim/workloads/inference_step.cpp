@@ -11,7 +11,8 @@ InferenceStep::InferenceStep(const InferenceSetup& setup, TaskGraph& graph, Clus
                              BlockTasks::Traffic traffic)
     : setup_(setup),
       routing_source_(routing),
-      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1, setup.exchange),
+      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1, setup.exchange,
+             setup.host.gap),
       tasks_(setup, graph, network, ledger, std::move(traffic)),
       planner_(setup, network),
       lane_(0, setup.layout.world) {}
@@ -141,6 +142,8 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
                                 batches[static_cast<std::size_t>(r)], 1, device(r), device(r).sms),
                    stamp(layer), device(r).sms);
   }
+  plan.facts.dropped = routing_source_.dropped(routed_index);
+  plan.facts.capacity = routing_source_.factors(routed_index);
   facts.blocks.push_back(std::move(plan.facts));
 }
 

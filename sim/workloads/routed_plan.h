@@ -24,6 +24,8 @@ struct RoutedBlockFacts {
   std::vector<std::int64_t> expert_rows;  // per logical expert, over all ranks
   std::vector<int> replicas;              // per logical expert, in one EP group
   bool counts_only = false;
+  std::int64_t dropped = 0;  // (token, expert) pairs over capacity
+  CapacityFactors capacity;
 };
 
 // The exchange of one routed block in one EP group. Bodies of its collectives are made late, so

@@ -73,6 +73,9 @@ struct InferenceSetup {
   const ReplicaSplit* split = nullptr;
   std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
   const PortLowering* ports = nullptr;      // null: a transfer per pair of ranks
+  // Kernels of a rank that follow one another are one task: what they hold (SMs) stays held between
+  // them. For training, whose tasks are many.
+  bool chain_kernels = false;
   // False, of a counterfactual: no kernel waits for communication, which holds no SM; the step ends
   // when both have ended.
   bool communication_waits = true;

@@ -41,7 +41,7 @@ const RoutedPlan& TrainingBlocks::plan_of(const Work& work, BlockId block) const
 
 void TrainingBlocks::run(Lane& lane, const Work& work, const Stamp& stamp, const Price& price) {
   const Device* priced = nullptr;
-  const std::vector<PricedKernel>* kernels = nullptr;
+  const PricedBlock* kernels = nullptr;
   for (int r = lane.first; r < lane.end(); ++r) {
     const Device& here = device(r);
     const int sms = sms_of(work, here);
@@ -156,7 +156,7 @@ void TrainingBlocks::plain_forward(const Work& work, BlockId block, PassKind pas
   tensor_collective(lane, TaskKind::kAllGather, tag);
   const Parts context = context_exchange(lane, block, tag);
   for (const BlockPart part : kParts) {
-    run(lane, work, tag, [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+    run(lane, work, tag, [&](const Device& here, int sms) -> const PricedBlock& {
       return costs_.block(block.layer, block.block, part, group_batch_, tp, here, sms);
     });
   }
@@ -167,7 +167,7 @@ void TrainingBlocks::plain_forward(const Work& work, BlockId block, PassKind pas
 void TrainingBlocks::plain_recompute(const Work& work, BlockId block, Lane& lane) {
   const Stamp tag = stamp(work, block.layer, PassKind::kRecompute);
   for (const BlockPart part : kParts) {
-    run(lane, work, tag, [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+    run(lane, work, tag, [&](const Device& here, int sms) -> const PricedBlock& {
       return costs_.recomputed(block.layer, block.block, part, group_batch_, setup_.layout.tp,
                                workload_.recompute, here, sms);
     });
@@ -180,7 +180,7 @@ void TrainingBlocks::plain_backward(const Work& work, BlockId block, PassOf pass
     for (const BlockPart part :
          {BlockPart::kAfterCombine, BlockPart::kShared, BlockPart::kBeforeDispatch}) {
       run(lane, work, stamp(work, block.layer, kind),
-          [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+          [&](const Device& here, int sms) -> const PricedBlock& {
             return costs_.gradients(block.layer, block.block, part, gradient, group_batch_, tp,
                                     workload_.formats.gradient, here, sms);
           });
@@ -232,7 +232,8 @@ void TrainingBlocks::experts_again(Lane& lane, const Work& work, BlockId block) 
     const int sms = sms_of(work, device(r));
     const PricedKernel kernel =
         costs_.expert_activation(block, rows, device(r), sms, setup_.layout.etp);
-    if (kernel.time > Duration(0)) tasks_.kernels(r, lane.of(r), {&kernel, 1}, tag, sms);
+    const CauseShare share{cause_of(kernel.kind), kernel.time};
+    if (kernel.time > Duration(0)) tasks_.kernel(r, lane.of(r), kernel, tag, sms, {&share, 1});
   }
 }
 
@@ -240,7 +241,7 @@ void TrainingBlocks::routed_forward(const Work& work, BlockId block, PassKind pa
                                     std::vector<Segment>& out) {
   const Stamp tag = stamp(work, block.layer, pass);
   const auto own = [this, work, block, tag](Lane& lane, BlockPart part) {
-    run(lane, work, tag, [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+    run(lane, work, tag, [&](const Device& here, int sms) -> const PricedBlock& {
       return costs_.block(block.layer, block.block, part, rank_batch_, 1, here, sms);
     });
   };
@@ -253,7 +254,7 @@ void TrainingBlocks::routed_forward(const Work& work, BlockId block, PassKind pa
     if (overlap) {
       Work beside = work;
       beside.place.beside = true;
-      run(lane, beside, tag, [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+      run(lane, beside, tag, [&](const Device& here, int sms) -> const PricedBlock& {
         return costs_.block(block.layer, block.block, BlockPart::kShared, rank_batch_, 1, here,
                             sms);
       });
@@ -279,7 +280,7 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
     const PassKind kind =
         gradient == GradientOf::kInput ? PassKind::kInputGradient : PassKind::kWeightGradient;
     run(lane, work, stamp(work, block.layer, kind),
-        [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+        [&](const Device& here, int sms) -> const PricedBlock& {
           return costs_.gradients(block.layer, block.block, part, gradient, rank_batch_, 1,
                                   workload_.formats.gradient, here, sms);
         });
@@ -300,7 +301,7 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
   const bool again = !workload_.recompute.full;
   const auto recompute = [this, work, block](Lane& lane, BlockPart part) {
     run(lane, work, stamp(work, block.layer, PassKind::kRecompute),
-        [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+        [&](const Device& here, int sms) -> const PricedBlock& {
           return costs_.recomputed(block.layer, block.block, part, rank_batch_, 1,
                                    workload_.recompute, here, sms);
         });
@@ -367,7 +368,7 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::forward(const PassPlace& pl
   const Stamp ends = stamp(work, -1, PassKind::kForward);
   if (first_part(work)) {
     out.push_back([=, this](Lane& lane) {
-      run(lane, work, ends, [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+      run(lane, work, ends, [&](const Device& here, int sms) -> const PricedBlock& {
         return costs_.input(group_batch_, setup_.layout.tp, here, sms);
       });
       tensor_collective(lane, TaskKind::kReduceScatter, ends);
@@ -380,7 +381,7 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::forward(const PassPlace& pl
   if (last_part(work)) {
     out.push_back([=, this](Lane& lane) {
       tensor_collective(lane, TaskKind::kAllGather, ends);
-      run(lane, work, ends, [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+      run(lane, work, ends, [&](const Device& here, int sms) -> const PricedBlock& {
         return costs_.loss(group_batch_, setup_.layout.tp, here, sms);
       });
     });
@@ -401,7 +402,7 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::backward(const PassPlace& p
       const PassKind kind =
           gradient == GradientOf::kInput ? PassKind::kInputGradient : PassKind::kWeightGradient;
       run(lane, work, stamp(work, -1, kind),
-          [&](const Device& here, int sms) -> const std::vector<PricedKernel>& {
+          [&](const Device& here, int sms) -> const PricedBlock& {
             return costs_.outside_gradients(output, gradient, group_batch_, setup_.layout.tp,
                                             workload_.formats.gradient, here, sms);
           });

@@ -64,7 +64,7 @@ class TrainingBlocks {
   void routed_backward(const Work& work, BlockId block, PassOf pass, std::vector<Segment>& out);
 
   // Kernels of every rank of the lane, priced once per device type.
-  using Price = std::function<const std::vector<PricedKernel>&(const Device& device, int sms)>;
+  using Price = std::function<const PricedBlock&(const Device& device, int sms)>;
   void run(Lane& lane, const Work& work, const Stamp& stamp, const Price& price);
   void run_experts(Lane& lane, const Work& work, BlockId block, const Stamp& stamp,
                    KernelPass pass);

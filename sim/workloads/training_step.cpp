@@ -12,7 +12,8 @@ TrainingStep::TrainingStep(const InferenceSetup& setup, const TrainingWorkload& 
     : setup_(setup),
       workload_(workload),
       routing_source_(routing),
-      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1, setup.exchange),
+      costs_(setup.model, setup.costs, ledger, setup.layout.ep == 1, setup.exchange,
+             setup.host.gap),
       tasks_(setup, graph, network, ledger, std::move(traffic)),
       planner_(setup, network),
       blocks_(setup, workload, tasks_, costs_),
@@ -245,6 +246,8 @@ const std::vector<RoutedPlan>& TrainingStep::plans_of(int micro_batch) {
             tokens_per_rank(workload_, setup_.layout) * setup_.layout.stage_ranks();
         plans[i] =
             planner_.plan(routed_[i], setup_.placements[i], routing_, path[part].stage, tokens);
+        plans[i].facts.dropped = routing_source_.dropped(static_cast<int>(i));
+        plans[i].facts.capacity = routing_source_.factors(static_cast<int>(i));
       }
     }
     add_facts(plans);
@@ -265,6 +268,8 @@ void TrainingStep::add_facts(std::vector<RoutedPlan>& plans) {
     weights_of_facts_[b] += 1;
     sum.tokens += more.tokens;
     sum.rows += more.rows;
+    sum.dropped += more.dropped;
+    sum.capacity.add(more.capacity);
     for (std::size_t e = 0; e < sum.expert_rows.size(); ++e)
       sum.expert_rows[e] += more.expert_rows[e];
   }

@@ -10,7 +10,11 @@
 namespace sim {
 namespace {
 
-class Capped final : public CapacityRouting {
+// The routing of a source without the choices that find their expert full. A dropped choice makes
+// no row and no traffic; its token goes on with the choices it has left, perhaps none. With
+// kTogether the tokens of `group_ranks` ranks in a row (an expert-parallel group) have one
+// capacity; every such group has experts of its own.
+class Capped final : public RoutingSource {
  public:
   Capped(std::unique_ptr<RoutingSource> inner, const CapacityRule& rule, int top_k, int group_ranks,
          std::shared_ptr<const std::vector<float>> gate_weights)
@@ -25,7 +29,7 @@ class Capped final : public CapacityRouting {
   void fill(int step, int layer, LayerRouting& out) override {
     inner_->fill(step, layer, chosen_);
     SIM_CHECK(chosen_.ranks % group_ranks_ == 0, "whole groups of ranks");
-    now_ = Factors{};
+    now_ = CapacityFactors{};
     dropped_[static_cast<std::size_t>(layer)] = chosen_.per_token ? drop_choices() : drop_counts();
     factors_[static_cast<std::size_t>(layer)] = now_;
     std::swap(out, chosen_);
@@ -34,7 +38,9 @@ class Capped final : public CapacityRouting {
   std::int64_t dropped(int layer) const override {
     return dropped_[static_cast<std::size_t>(layer)];
   }
-  Factors factors(int layer) const override { return factors_[static_cast<std::size_t>(layer)]; }
+  CapacityFactors factors(int layer) const override {
+    return factors_[static_cast<std::size_t>(layer)];
+  }
   int experts(int layer) const override { return inner_->experts(layer); }
   int layers() const override { return inner_->layers(); }
   ReuseReport reuse() const override { return inner_->reuse(); }
@@ -52,6 +58,10 @@ class Capped final : public CapacityRouting {
   std::vector<std::string> warnings() const override { return inner_->warnings(); }
 
  private:
+  void add_factors(std::span<const double> more) {
+    for (const double factor : more) now_.add({factor, factor, 1});
+  }
+
   std::string factor_text() const {
     return rule_.kind == CapacityKind::kFixed ? fmt::format("{:g}", rule_.factor)
                                               : fmt::format("up to {:g}", *rule_.cap);
@@ -91,7 +101,7 @@ class Capped final : public CapacityRouting {
       all.dropped.insert(all.dropped.end(), group.dropped.begin(), group.dropped.end());
       all.kept.insert(all.kept.end(), group.kept.begin(), group.kept.end());
       all.dropped_choices += group.dropped_choices;
-      now_.add(group.factor);
+      add_factors(group.factor);
     }
     if (all.dropped_choices > 0) chosen_ = without_dropped(chosen_, all);
     return all.dropped_choices;
@@ -117,7 +127,7 @@ class Capped final : public CapacityRouting {
       }
       std::copy(result.kept.begin(), result.kept.end(), counts.begin());
       dropped += result.dropped_choices;
-      now_.add(result.factor);
+      add_factors(result.factor);
     }
     return dropped;
   }
@@ -127,30 +137,16 @@ class Capped final : public CapacityRouting {
   int top_k_;
   int group_ranks_;
   std::shared_ptr<const std::vector<float>> gate_weights_;
-  std::vector<std::int64_t> dropped_;  // per layer
-  std::vector<Factors> factors_;       // per layer
-  Factors now_;                        // of the fill under way
+  std::vector<std::int64_t> dropped_;     // per layer
+  std::vector<CapacityFactors> factors_;  // per layer
+  CapacityFactors now_;                   // of the fill under way
   LayerRouting chosen_;
   std::vector<std::int64_t> rank_begin_, choice_begin_;  // of one group
 };
 
 }  // namespace
 
-void CapacityRouting::Factors::add(std::span<const double> more) {
-  for (const double factor : more) {
-    sum += factor;
-    most = std::max(most, factor);
-    ++count;
-  }
-}
-
-void CapacityRouting::Factors::add(const Factors& more) {
-  sum += more.sum;
-  most = std::max(most, more.most);
-  count += more.count;
-}
-
-std::unique_ptr<CapacityRouting> with_capacity(
+std::unique_ptr<RoutingSource> with_capacity(
     std::unique_ptr<RoutingSource> inner, const CapacityRule& rule, int top_k, int group_ranks,
     std::shared_ptr<const std::vector<float>> gate_weights) {
   check_capacity(rule);
