@@ -430,6 +430,8 @@ void ScenarioReader::read_host() {
 void ScenarioReader::read_memory() {
   YamlMap map(root_.child("memory"), "memory", mistakes_);
   scenario_.framework_reserve = map.bytes_or("framework_reserve", Bytes(4LL << 30));
+  static const std::vector<std::string> kWords = {"refuse", "warn"};
+  scenario_.run_without_fit = map.choice_or("does_not_fit", "refuse", kWords) == "warn";
   map.finish();
 }
 

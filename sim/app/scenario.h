@@ -81,6 +81,7 @@ struct Scenario {
   HostSpec host;
   Overlap overlap = Overlap::kNone;
   Bytes framework_reserve;
+  bool run_without_fit = false;  // a memory that does not fit is a warning
   std::vector<LinkDisturbance> disturbances;
   std::vector<std::string> warnings;  // keys without effect in this run
   std::set<std::string> asked_keys;   // every key that this kind of scenario may have

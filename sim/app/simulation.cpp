@@ -91,6 +91,14 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
 void add_warnings(const Scenario& scenario, const RoutingSource* routing,
                   const InferenceSetup& setup, Time end, RunOutcome& outcome) {
   outcome.warnings = scenario.warnings;
+  for (std::size_t r = 0; r < outcome.memory.size(); ++r) {
+    const Bytes held = total(outcome.memory[r]);
+    if (held <= setup.devices[r]->memory_capacity) continue;
+    outcome.warnings.push_back("the memory does not fit: gpu " + std::to_string(r) + " needs " +
+                               format_bytes(held) + " of its " +
+                               format_bytes(setup.devices[r]->memory_capacity));
+    break;
+  }
   const std::int64_t grown = scenario.training ? 0 : scenario.workload.steps - 1;
   const double longest = static_cast<double>(scenario.workload.length.most + grown);
   if (scenario.model.max_context > 0 && longest > static_cast<double>(scenario.model.max_context)) {
