@@ -28,22 +28,13 @@ Duration mean(Duration sum, int count) { return sum / count; }
 Recorder::Recorder(int devices, int ranks_per_layer, int layers, bool traffic_per_pair)
     : devices_(devices),
       ranks_per_layer_(ranks_per_layer),
-      layers_(layers),
-      traffic_per_pair_(traffic_per_pair),
-      traffic_per_layer_(static_cast<std::int64_t>(devices) * devices * layers <= kTrafficCells),
+      traffic_(devices, layers, traffic_per_pair),
       layer_sums_(static_cast<std::size_t>(layers) + 1),
       busy_(static_cast<std::size_t>(devices), std::vector<Duration>(kKinds)),
       waits_(static_cast<std::size_t>(devices), std::vector<Duration>(kWaitCauses + 1)) {
   totals_.busy.resize(kKinds);
   totals_.wait.resize(kWaitCauses + 1);
   totals_.expert.resize(static_cast<std::size_t>(devices));
-  if (!traffic_per_pair) {
-    for (auto& totals : totals_of_port_) totals.resize(static_cast<std::size_t>(devices));
-    return;
-  }
-  const std::size_t cells = static_cast<std::size_t>(devices) * static_cast<std::size_t>(devices) *
-                            static_cast<std::size_t>(traffic_per_layer_ ? std::max(1, layers) : 1);
-  for (auto& matrix : sent_) matrix.assign(cells, 0);
 }
 
 void Recorder::on_task(const TaskSpan& span) {
@@ -95,35 +86,6 @@ void Recorder::add_experts(StepBatch& batch, const RoutedBlockFacts& facts) {
     batch.experts.push_back({facts.layer, ExpertId(static_cast<std::int64_t>(e)),
                              facts.expert_rows[e], facts.replicas[e]});
   }
-}
-
-std::size_t Recorder::cell(int layer, DeviceId source, DeviceId destination) const {
-  const std::size_t n = static_cast<std::size_t>(devices_);
-  const std::size_t matrix = traffic_per_layer_ ? static_cast<std::size_t>(std::max(0, layer)) : 0;
-  return (matrix * n + source.index()) * n + destination.index();
-}
-
-void Recorder::on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination,
-                          Bytes bytes) {
-  if (!traffic_per_pair_) {
-    if (source == destination) return;
-    on_port_traffic(kind, source, bytes, Bytes(0));
-    on_port_traffic(kind, destination, Bytes(0), bytes);
-    return;
-  }
-  if (kind == TaskKind::kDispatch) sent_[0][cell(layer, source, destination)] += bytes.count();
-  if (kind == TaskKind::kCombine) sent_[1][cell(layer, source, destination)] += bytes.count();
-  if (kind == TaskKind::kAllGather || kind == TaskKind::kReduceScatter) {
-    if (other_sent_.empty()) other_sent_.assign(sent_[0].size(), 0);
-    other_sent_[cell(layer, source, destination)] += bytes.count();
-  }
-}
-
-void Recorder::on_port_traffic(TaskKind kind, DeviceId device, Bytes sent, Bytes received) {
-  const std::size_t phase = kind == TaskKind::kDispatch ? 0 : kind == TaskKind::kCombine ? 1 : 2;
-  PortTotals& totals = totals_of_port_[phase][device.index()];
-  totals.sent += sent.count();
-  totals.received += received.count();
 }
 
 LinkRecord Recorder::link_record(const std::string& name, double payload, Bandwidth capacity,
@@ -325,36 +287,6 @@ std::vector<MetricRecord> Recorder::metrics() const {
       {"exchange_bound_s", exchange_bound_s_ / steps, "s"},
       {"exchange_over_bound", exchange_bound_s_ > 0 ? exchange_s_ / exchange_bound_s_ : 1, ""},
   };
-}
-
-std::vector<TrafficRecord> Recorder::traffic() const {
-  std::vector<TrafficRecord> result;
-  // -1: all layers, all other devices.
-  static constexpr const char* kPhases[] = {"dispatch", "combine", "tensor_parallel"};
-  for (std::size_t phase = 0; phase < 3; ++phase) {
-    for (std::size_t d = 0; d < totals_of_port_[phase].size(); ++d) {
-      const PortTotals& totals = totals_of_port_[phase][d];
-      const DeviceId device(static_cast<std::int64_t>(d));
-      if (totals.sent > 0)
-        result.push_back({-1, device, DeviceId(), kPhases[phase], Bytes(totals.sent)});
-      if (totals.received > 0)
-        result.push_back({-1, DeviceId(), device, kPhases[phase], Bytes(totals.received)});
-    }
-  }
-  if (!traffic_per_pair_) return result;
-  const std::size_t n = static_cast<std::size_t>(devices_);
-  const auto emit = [&](const std::vector<std::int64_t>& matrix, const char* phase) {
-    for (std::size_t i = 0; i < matrix.size(); ++i) {
-      if (matrix[i] == 0) continue;
-      const int layer = traffic_per_layer_ ? static_cast<int>(i / (n * n)) : -1;
-      result.push_back({layer, DeviceId(static_cast<std::int64_t>(i / n % n)),
-                        DeviceId(static_cast<std::int64_t>(i % n)), phase, Bytes(matrix[i])});
-    }
-  };
-  emit(sent_[0], "dispatch");
-  emit(sent_[1], "combine");
-  emit(other_sent_, "tensor_parallel");
-  return result;
 }
 
 }  // namespace sim

@@ -11,6 +11,7 @@
 
 #include "analysis/fingerprint.h"
 #include "analysis/records.h"
+#include "sim/app/traffic_table.h"
 #include "sim/core/observer.h"
 #include "sim/policies/collectives/cluster_network.h"
 #include "sim/policies/collectives/ports_network.h"
@@ -30,9 +31,7 @@ class Recorder : public Observer {
   void on_part(const PartSpan& span) override;
   void on_collective(const CollectiveSpan& span) override;
   void on_wait(const StreamWait& wait) override;
-  void on_traffic(int layer, TaskKind kind, DeviceId source, DeviceId destination, Bytes bytes);
-  // Of one device, to and from all others. REQUIRES: not per pair.
-  void on_port_traffic(TaskKind kind, DeviceId device, Bytes sent, Bytes received);
+  TrafficTable& traffic() { return traffic_; }
 
   // Everything of the step that has just ended; `peak_memory` per device. Starts the next step
   // afresh. `ports`: null without them.
@@ -42,7 +41,6 @@ class Recorder : public Observer {
 
   // Over the whole run so far.
   std::vector<MetricRecord> metrics() const;
-  std::vector<TrafficRecord> traffic() const;
   // Time of communication, summed over ranks, without waiting for peers.
   Duration communication_time(TaskKind kind) const {
     return communication_[static_cast<std::size_t>(kind)];
@@ -62,9 +60,6 @@ class Recorder : public Observer {
     std::vector<Duration> expert;  // per device
   };
   const Totals& totals() const { return totals_; }
-  // Where traffic is kept: a matrix per layer up to this many cells in all, else one for all
-  // layers.
-  static constexpr std::int64_t kTrafficCells = 2'000'000;
 
  private:
   struct LayerSums {  // over ranks
@@ -75,29 +70,19 @@ class Recorder : public Observer {
   static void add_experts(StepBatch& batch, const RoutedBlockFacts& facts);
   LinkRecord link_record(const std::string& name, double payload, Bandwidth capacity,
                          double busy_seconds, double& busy_before, double step_s);
-  std::size_t cell(int layer, DeviceId source, DeviceId destination) const;
 
   int devices_;
   int ranks_per_layer_;
-  int layers_;
-  bool traffic_per_pair_;
-  bool traffic_per_layer_;
+  TrafficTable traffic_;
   Fingerprint fingerprint_;
   std::uint64_t sequence_ = 0;
   std::vector<LayerSums> layer_sums_;         // index layer + 1; 0: embedding and head
   std::vector<std::vector<Duration>> busy_;   // [device][kind]
   std::vector<std::vector<Duration>> waits_;  // [device][WaitCause]
   std::map<std::tuple<int, int, int, int>, Duration>
-      wait_rows_;                      // (layer, device, waited for, cause)
-  std::vector<std::int64_t> sent_[2];  // traffic: dispatch and the rest, combine
-  std::vector<std::int64_t> other_sent_;
-  struct PortTotals {
-    std::int64_t sent = 0;
-    std::int64_t received = 0;
-  };
-  std::vector<PortTotals> totals_of_port_[3];  // [dispatch, combine, tensor parallel][device]
-  std::vector<double> busy_seconds_before_;    // per link
-  std::vector<double> cut_busy_before_;        // per cut of the port network
+      wait_rows_;                            // (layer, device, waited for, cause)
+  std::vector<double> busy_seconds_before_;  // per link
+  std::vector<double> cut_busy_before_;      // per cut of the port network
   Duration communication_[static_cast<std::size_t>(TaskKind::kHostLaunch) + 1] = {};
   Duration launch_{};
   Totals totals_;

@@ -69,13 +69,32 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
       setup.dispatch_cost.source);
   add("combine", recorder.communication_time(TaskKind::kCombine), setup.combine_cost.label,
       setup.combine_cost.source);
-  for (const auto& [kind, operation] : {std::pair{TaskKind::kAllGather, "all-gather"},
-                                        {TaskKind::kReduceScatter, "reduce-scatter"}}) {
-    const int per_node = static_cast<int>(setup.cluster.nodes.front().devices.size());
-    const CollectiveConstants* constants = find_collective(
-        setup.cluster, "nccl-ring", operation, (setup.layout.tp + per_node - 1) / per_node,
-        std::max(2, setup.layout.tp), Bytes(0));  // entries of other sizes have the same source
-    add(operation, recorder.communication_time(kind),
+  struct Collective {
+    TaskKind kind;
+    const char* name;
+    const char* operation;
+    const char* algorithm;
+    int ranks;   // of a group
+    int stride;  // from one to the next
+  };
+  const ParallelLayout& layout = setup.layout;
+  const int replicas = layout.dp * layout.cp;
+  const int per_node = static_cast<int>(setup.cluster.nodes.front().devices.size());
+  for (const auto& [kind, name, operation, algorithm, ranks, stride] :
+       {Collective{TaskKind::kAllGather, "all-gather", "all-gather", "nccl-ring", layout.tp, 1},
+        {TaskKind::kReduceScatter, "reduce-scatter", "reduce-scatter", "nccl-ring", layout.tp, 1},
+        {TaskKind::kContextExchange, "context-exchange", "all-gather", "nccl-ring", layout.cp,
+         layout.tp},
+        {TaskKind::kPipelineSend, "pipeline-send", "send-receive", "nccl", 2, layout.stage_ranks()},
+        {TaskKind::kGradientReduction, "gradient-reduction", "reduce-scatter", "nccl-ring",
+         replicas, layout.tp},
+        {TaskKind::kParameterGather, "parameter-gather", "all-gather", "nccl-ring", replicas,
+         layout.tp}}) {
+    const int nodes = std::min(ranks, std::max(1, (ranks * stride + per_node - 1) / per_node));
+    const CollectiveConstants* constants =
+        find_collective(setup.cluster, algorithm, operation, nodes, std::max(2, ranks),
+                        Bytes(0));  // entries of other sizes have the same source
+    add(name, recorder.communication_time(kind),
         constants != nullptr ? constants->label : "assumed",
         constants != nullptr ? constants->source : assumed_startup().source);
   }
@@ -193,7 +212,7 @@ void Simulation::add_ports() {
   port_network_.emplace(*levels_, network_, graph_.network());
   port_lowering_.emplace(PortLowering{
       *port_network_, [this](int, TaskKind kind, DeviceId device, Bytes sent, Bytes received) {
-        recorder_.on_port_traffic(kind, device, sent, received);
+        recorder_.traffic().add_port(kind, device, sent, received);
       }});
   setup_.ports = &*port_lowering_;
 }
@@ -242,7 +261,7 @@ void Simulation::finish_store(const RunOutcome& outcome) {
   result.fingerprint = outcome.fingerprint;
   result.wall_s = outcome.effort.wall_s;
   result.metrics = outcome.metrics;
-  result.traffic = recorder_.traffic();
+  result.traffic = recorder_.traffic().records();
   result.costs = outcome.costs;
   for (std::size_t r = 0; r < outcome.memory.size(); ++r) {
     for (const MemoryItem& item : outcome.memory[r]) {
@@ -263,7 +282,7 @@ RunOutcome Simulation::run() {
   for (const std::vector<MemoryItem>& items : outcome.memory) peak.push_back(total(items));
   outcome.run_id = begin_store();
   const auto traffic = [this](int layer, TaskKind kind, DeviceId from, DeviceId to, Bytes bytes) {
-    recorder_.on_traffic(layer, kind, from, to, bytes);
+    recorder_.traffic().add(layer, kind, from, to, bytes);
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
   CapacityFactors factors;
