@@ -7,6 +7,7 @@
 #include <new>
 
 #include "sim/app/commands/commands.h"
+#include "sim/app/commands/validate.h"
 #include "sim/app/simulation.h"
 #include "sim/app/usage.h"
 #include "sim/core/error.h"
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   app.formatter(sim::help_layout());  // subcommands take it over
   app.require_subcommand(1);
   for (sim::AttachCommand* attach : sim::kCommands) attach(app);
+  sim::attach_validate(app);
   try {
     app.parse(argc, argv);
     std::cout.flush();

@@ -9,6 +9,7 @@
 #include "sim/app/key_effects.h"
 #include "sim/app/scenario_capacity.h"
 #include "sim/app/scenario_disturbances.h"
+#include "sim/app/scenario_document.h"
 #include "sim/app/scenario_kernels.h"
 #include "sim/app/scenario_training.h"
 #include "sim/app/scenario_workload.h"
@@ -510,6 +511,10 @@ RoutingShape Scenario::routing_shape() const {
   return shape;
 }
 
+Scenario read_scenario(YamlDocument& document, const Catalog& catalog) {
+  return ScenarioReader(document, catalog).read();
+}
+
 Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrides,
                        const Catalog& catalog) {
   const std::unique_ptr<YamlDocument> document = YamlDocument::load(catalog.scenario_file(file));
@@ -522,7 +527,7 @@ Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrid
     }
     document->set("seed=" + std::to_string(*seed));
   }
-  return ScenarioReader(*document, catalog).read();
+  return read_scenario(*document, catalog);
 }
 
 }  // namespace sim
