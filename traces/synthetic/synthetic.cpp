@@ -178,6 +178,10 @@ void check_synthetic(const SyntheticSpec& spec, const std::vector<int>& experts,
 std::vector<double> synthetic_inclusion(const SyntheticSpec& spec, int layer, int experts,
                                         int top_k, std::uint64_t seed) {
   check_synthetic(spec, {experts}, top_k);
+  // Alike, groups or not.
+  if (spec.kind == SyntheticKind::kUniform)
+    return std::vector<double>(static_cast<std::size_t>(experts),
+                               static_cast<double>(top_k) / experts);
   const std::vector<double> weights = layer_weights(spec, layer, experts, seed);
   if (!spec.groups) return inclusion_probabilities(weights, top_k);
   constexpr int kTokens = 1 << 17;
