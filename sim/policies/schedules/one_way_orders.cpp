@@ -5,6 +5,21 @@
 #include "sim/policies/schedules/pipeline_orders.h"
 
 namespace sim::orders {
+namespace {
+
+// The number-th forward or backward of a stage: groups of `stages` micro-batches, chunk by chunk;
+// backward passes with the chunks in reverse.
+Pass numbered(const PipelineSchedule& schedule, PassOf kind, int number) {
+  const int chunks = schedule.chunks;
+  if (chunks == 1) return {kind, number, 0};
+  const int group = schedule.stages * chunks;
+  const int within = number % group;
+  const int chunk = within / schedule.stages;
+  return {kind, number / group * schedule.stages + within % schedule.stages,
+          kind == PassOf::kForward ? chunk : chunks - 1 - chunk};
+}
+
+}  // namespace
 
 // GPipe: the figure of the paper runs the backward passes in reverse order.
 void fill_gpipe(PipelineSchedule& schedule) {
@@ -15,21 +30,13 @@ void fill_gpipe(PipelineSchedule& schedule) {
   }
 }
 
-// Megatron-LM: forward passes run through groups of `stages` micro-batches, chunk by chunk;
-// backward passes likewise with the chunks in reverse. A stage starts with so many forwards that
+// Megatron-LM. A stage starts with so many forwards that
 // the first backward reaches it just then. With one chunk this is 1F1B.
 void fill_interleaved(PipelineSchedule& schedule) {
   const int stages = schedule.stages;
   const int chunks = schedule.chunks;
   const int passes = schedule.micro_batches * chunks;
-  const int group = stages * chunks;
-  const auto pass = [&](PassOf kind, int number) {
-    if (chunks == 1) return Pass{kind, number, 0};
-    const int within = number % group;
-    const int chunk = within / stages;
-    return Pass{kind, number / group * stages + within % stages,
-                kind == PassOf::kForward ? chunk : chunks - 1 - chunk};
-  };
+  const auto pass = [&](PassOf kind, int number) { return numbered(schedule, kind, number); };
   for (int stage = 0; stage < stages; ++stage) {
     std::vector<Slot>& slots = schedule.order[static_cast<std::size_t>(stage)];
     const int ahead = stages - stage - 1;
@@ -38,6 +45,27 @@ void fill_interleaved(PipelineSchedule& schedule) {
     for (int i = 0; i < passes; ++i) {
       if (warm_up + i < passes) slots.push_back({pass(PassOf::kForward, warm_up + i)});
       slots.push_back({pass(PassOf::kBackward, i)});
+    }
+  }
+}
+
+// Megatron-Core's combined 1F1B: a slot holds a forward and the backward of the pass before it, so
+// a stage starts with twice as many forwards as 1F1B and one more: stage s's slot comes after stage
+// s + 1's, whose forward of two slots ahead it feeds.
+void fill_overlapped(PipelineSchedule& schedule) {
+  const int passes = schedule.micro_batches * schedule.chunks;
+  for (int stage = 0; stage < schedule.stages; ++stage) {
+    std::vector<Slot>& slots = schedule.order[static_cast<std::size_t>(stage)];
+    const int ahead = schedule.stages - stage - 1;
+    const int warm_up = std::min(passes, 2 * ahead + (schedule.chunks - 1) * schedule.stages + 1);
+    for (int i = 0; i < warm_up; ++i) slots.push_back({numbered(schedule, PassOf::kForward, i)});
+    for (int i = 0; i < passes; ++i) {
+      const Pass backward = numbered(schedule, PassOf::kBackward, i);
+      if (warm_up + i < passes) {
+        slots.push_back({numbered(schedule, PassOf::kForward, warm_up + i), backward});
+      } else {
+        slots.push_back({backward});
+      }
     }
   }
 }

@@ -8,6 +8,7 @@ namespace sim::orders {
 
 void fill_gpipe(PipelineSchedule& schedule);
 void fill_interleaved(PipelineSchedule& schedule);  // with one chunk: 1f1b
+void fill_overlapped(PipelineSchedule& schedule);
 void fill_zero_bubble(PipelineSchedule& schedule);
 void fill_zero_bubble_v(PipelineSchedule& schedule);
 void fill_dualpipe(PipelineSchedule& schedule);  // over two copies, or over a V

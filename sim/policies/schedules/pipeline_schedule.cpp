@@ -103,14 +103,15 @@ PipelineSchedule make_pipeline_schedule(std::string_view name, const ScheduleReq
   PipelineSchedule schedule = empty_schedule(sized, name == "dualpipe" ? ChunkLayout::kTwoWays
                                                     : v                ? ChunkLayout::kVShape
                                                                        : ChunkLayout::kLooped);
-  if (name == "interleaved" && request.micro_batches % request.stages != 0) {
-    throw Error(
-        fmt::format("interleaved needs a multiple of the {} stages as micro-batches, not {}",
-                    request.stages, request.micro_batches),
-        "change the number of micro-batches, or take 1f1b");
+  const bool interleaved = name == "interleaved" || name == "interleaved-overlap";
+  if (interleaved && request.micro_batches % request.stages != 0) {
+    throw Error(fmt::format("{} needs a multiple of the {} stages as micro-batches, not {}", name,
+                            request.stages, request.micro_batches),
+                "change the number of micro-batches, or take 1f1b");
   }
   if (name == "gpipe") orders::fill_gpipe(schedule);
   if (name == "1f1b" || name == "interleaved") orders::fill_interleaved(schedule);
+  if (name == "1f1b-overlap" || name == "interleaved-overlap") orders::fill_overlapped(schedule);
   if (name == "zero-bubble") orders::fill_zero_bubble(schedule);
   if (name == "zero-bubble-v") orders::fill_zero_bubble_v(schedule);
   if (name == "dualpipe" || name == "dualpipe-v") {

@@ -72,12 +72,17 @@ struct ScheduleInfo {
   int own_chunks = 1;  // of a stage, per copy of the model; 0: the user has to say how many
 };
 
-inline constexpr std::array<ScheduleInfo, 8> kPipelineSchedules = {{
+inline constexpr std::array<ScheduleInfo, 10> kPipelineSchedules = {{
     {"gpipe", "all forwards, then all backwards in reverse order", "GPipe, arXiv 1811.06965"},
     {"1f1b", "one forward, one backward; at most `stages` micro-batches are in flight",
      "PipeDream-Flush, arXiv 2006.09503; Megatron-LM, arXiv 2104.04473"},
     {"interleaved", "1f1b over several model chunks per stage: a smaller bubble, more sends",
      "Megatron-LM, arXiv 2104.04473", 0},
+    {"1f1b-overlap",
+     "1f1b, each forward beside the backward before it: one hides the exchanges of the other",
+     "Megatron-Core, overlap_moe_expert_parallel_comm"},
+    {"interleaved-overlap", "interleaved, likewise",
+     "Megatron-Core, overlap_moe_expert_parallel_comm", 0},
     {"zero-bubble", "ZB-H1: 1f1b with weight gradients split off to fill waits, in 1f1b's memory",
      "Zero Bubble, arXiv 2401.10241"},
     {"zero-bubble-v", "ZB-V: two chunks per stage, down and up again, weight gradients split off",
