@@ -248,7 +248,7 @@ void TrainingBlocks::routed_forward(const Work& work, BlockId block, PassKind pa
   const bool overlap = setup_.overlap == Overlap::kSharedExperts;
   auto dispatched = std::make_shared<Parts>();
   auto combined = std::make_shared<Parts>();
-  out.push_back([=, this](Lane& lane) {
+  out.push_back({[=, this](Lane& lane) {
     own(lane, BlockPart::kBeforeDispatch);
     *dispatched = exchange(lane, plan_of(work, block), TaskKind::kDispatch, tag);
     if (overlap) {
@@ -259,19 +259,22 @@ void TrainingBlocks::routed_forward(const Work& work, BlockId block, PassKind pa
                             sms);
       });
     }
-  });
-  out.push_back([=, this](Lane& lane) {
-    wait(lane, *dispatched);
-    if (!overlap) own(lane, BlockPart::kShared);
-    expert_tensor_collective(lane, plan_of(work, block), TaskKind::kAllGather, tag);
-    run_experts(lane, work, block, tag, KernelPass::kForward);
-    expert_tensor_collective(lane, plan_of(work, block), TaskKind::kReduceScatter, tag);
-    *combined = exchange(lane, plan_of(work, block), TaskKind::kCombine, tag);
-  });
-  out.push_back([=, this](Lane& lane) {
-    wait(lane, *combined);
-    own(lane, BlockPart::kAfterCombine);
-  });
+  }});
+  out.push_back({[=, this](Lane& lane) {
+                   wait(lane, *dispatched);
+                   if (!overlap) own(lane, BlockPart::kShared);
+                   expert_tensor_collective(lane, plan_of(work, block), TaskKind::kAllGather, tag);
+                   run_experts(lane, work, block, tag, KernelPass::kForward);
+                   expert_tensor_collective(lane, plan_of(work, block), TaskKind::kReduceScatter,
+                                            tag);
+                   *combined = exchange(lane, plan_of(work, block), TaskKind::kCombine, tag);
+                 },
+                 true});
+  out.push_back({[=, this](Lane& lane) {
+                   wait(lane, *combined);
+                   own(lane, BlockPart::kAfterCombine);
+                 },
+                 true});
 }
 
 void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pass,
@@ -288,11 +291,11 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
   const Stamp tag = stamp(work, block.layer, PassKind::kInputGradient);
   const Stamp weight_tag = stamp(work, block.layer, PassKind::kWeightGradient);
   if (!has_input(pass)) {
-    out.push_back([=, this](Lane& lane) {
+    out.push_back({[=, this](Lane& lane) {
       gradients(lane, BlockPart::kShared, GradientOf::kWeight);
       run_experts(lane, work, block, weight_tag, KernelPass::kWeightGradient);
       gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight);
-    });
+    }});
     return;
   }
   auto dispatched = std::make_shared<Parts>();
@@ -306,29 +309,33 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
                                    workload_.recompute, here, sms);
         });
   };
-  out.push_back([=, this](Lane& lane) {
+  out.push_back({[=, this](Lane& lane) {
     if (again) recompute(lane, BlockPart::kAfterCombine);
     gradients(lane, BlockPart::kAfterCombine, GradientOf::kInput);
     *dispatched = exchange(lane, plan_of(work, block), TaskKind::kDispatch, tag);
-  });
-  out.push_back([=, this](Lane& lane) {
-    wait(lane, *dispatched);
-    if (again) recompute(lane, BlockPart::kShared);
-    gradients(lane, BlockPart::kShared, GradientOf::kInput);
-    if (weights) gradients(lane, BlockPart::kShared, GradientOf::kWeight);
-    expert_tensor_collective(lane, plan_of(work, block), TaskKind::kAllGather, tag);
-    if (again) experts_again(lane, work, block);
-    run_experts(lane, work, block, tag, KernelPass::kInputGradient);
-    if (weights) run_experts(lane, work, block, weight_tag, KernelPass::kWeightGradient);
-    expert_tensor_collective(lane, plan_of(work, block), TaskKind::kReduceScatter, tag);
-    *combined = exchange(lane, plan_of(work, block), TaskKind::kCombine, tag);
-  });
-  out.push_back([=, this](Lane& lane) {
-    wait(lane, *combined);
-    if (again) recompute(lane, BlockPart::kBeforeDispatch);
-    gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kInput);
-    if (weights) gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight);
-  });
+  }});
+  out.push_back({[=, this](Lane& lane) {
+                   wait(lane, *dispatched);
+                   if (again) recompute(lane, BlockPart::kShared);
+                   gradients(lane, BlockPart::kShared, GradientOf::kInput);
+                   if (weights) gradients(lane, BlockPart::kShared, GradientOf::kWeight);
+                   expert_tensor_collective(lane, plan_of(work, block), TaskKind::kAllGather, tag);
+                   if (again) experts_again(lane, work, block);
+                   run_experts(lane, work, block, tag, KernelPass::kInputGradient);
+                   if (weights)
+                     run_experts(lane, work, block, weight_tag, KernelPass::kWeightGradient);
+                   expert_tensor_collective(lane, plan_of(work, block), TaskKind::kReduceScatter,
+                                            tag);
+                   *combined = exchange(lane, plan_of(work, block), TaskKind::kCombine, tag);
+                 },
+                 true});
+  out.push_back({[=, this](Lane& lane) {
+                   wait(lane, *combined);
+                   if (again) recompute(lane, BlockPart::kBeforeDispatch);
+                   gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kInput);
+                   if (weights) gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight);
+                 },
+                 true});
 }
 
 void TrainingBlocks::layer_forward(const Work& work, int layer, PassKind pass,
@@ -340,7 +347,7 @@ void TrainingBlocks::layer_forward(const Work& work, int layer, PassKind pass,
     if (routed_index_.count({layer, b}) > 0) {
       routed_forward(work, block, pass, out);
     } else {
-      out.push_back([=, this](Lane& lane) { plain_forward(work, block, pass, lane); });
+      out.push_back({[=, this](Lane& lane) { plain_forward(work, block, pass, lane); }});
     }
   }
 }
@@ -354,7 +361,7 @@ void TrainingBlocks::layer_backward(const Work& work, int layer, PassOf pass,
     if (routed_index_.count({layer, b}) > 0) {
       routed_backward(work, block, pass, out);
     } else {
-      out.push_back([=, this](Lane& lane) { plain_backward(work, block, pass, lane); });
+      out.push_back({[=, this](Lane& lane) { plain_backward(work, block, pass, lane); }});
     }
   }
 }
@@ -367,24 +374,24 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::forward(const PassPlace& pl
   const auto [first, end] = workload_.parts[static_cast<std::size_t>(place.part)];
   const Stamp ends = stamp(work, -1, PassKind::kForward);
   if (first_part(work)) {
-    out.push_back([=, this](Lane& lane) {
+    out.push_back({[=, this](Lane& lane) {
       run(lane, work, ends, [&](const Device& here, int sms) -> const PricedBlock& {
         return costs_.input(group_batch_, setup_.layout.tp, here, sms);
       });
       tensor_collective(lane, TaskKind::kReduceScatter, ends);
-    });
+    }});
   }
   for (int l = first; l < end; ++l) {
-    out.push_back([=](Lane& lane) { begins(l, PassKind::kForward, lane); });
+    out.push_back({[=](Lane& lane) { begins(l, PassKind::kForward, lane); }});
     layer_forward(work, l, PassKind::kForward, out);
   }
   if (last_part(work)) {
-    out.push_back([=, this](Lane& lane) {
+    out.push_back({[=, this](Lane& lane) {
       tensor_collective(lane, TaskKind::kAllGather, ends);
       run(lane, work, ends, [&](const Device& here, int sms) -> const PricedBlock& {
         return costs_.loss(group_batch_, setup_.layout.tp, here, sms);
       });
-    });
+    }});
   }
   return out;
 }
@@ -410,25 +417,25 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::backward(const PassPlace& p
   };
   const Stamp ends = stamp(work, -1, PassKind::kInputGradient);
   if (last_part(work)) {
-    out.push_back([=, this](Lane& lane) {
+    out.push_back({[=, this](Lane& lane) {
       outside(lane, true);
       if (has_input(pass)) tensor_collective(lane, TaskKind::kReduceScatter, ends);
-    });
+    }});
   }
   for (int l = end - 1; l >= first; --l) {
     const bool again = workload_.recompute.full && has_input(pass);
-    out.push_back([=](Lane& lane) {
+    out.push_back({[=](Lane& lane) {
       begins(l, again ? PassKind::kRecompute : PassKind::kInputGradient, lane);
-    });
+    }});
     if (again) layer_forward(work, l, PassKind::kRecompute, out);
     layer_backward(work, l, pass, out);
-    if (has_weight(pass)) out.push_back([=](Lane& lane) { done(l, lane); });
+    if (has_weight(pass)) out.push_back({[=](Lane& lane) { done(l, lane); }});
   }
   if (first_part(work)) {
-    out.push_back([=, this](Lane& lane) {
+    out.push_back({[=, this](Lane& lane) {
       if (has_input(pass)) tensor_collective(lane, TaskKind::kAllGather, ends);
       outside(lane, false);
-    });
+    }});
   }
   return out;
 }

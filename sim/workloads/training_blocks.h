@@ -23,7 +23,10 @@ namespace sim {
 
 class TrainingBlocks {
  public:
-  using Segment = std::function<void(Lane&)>;
+  struct Segment {
+    std::function<void(Lane&)> launch;
+    bool waits = false;  // begins with waiting for what the segment before it has sent
+  };
   struct PassPlace {
     int step = 0;
     int micro_batch = 0;

@@ -145,6 +145,21 @@ void TrainingStep::begin_lane(int stage, const Pass& pass, Lane& lane) {
   }
 }
 
+namespace {
+
+// Launches segments from `at` on until one waits for what it has sent; returns that one.
+std::size_t launch_up_to_wait(const std::vector<TrainingBlocks::Segment>& segments, std::size_t at,
+                              Lane& lane) {
+  const std::size_t begin = at;
+  for (; at < segments.size(); ++at) {
+    if (at > begin && segments[at].waits) break;
+    segments[at].launch(lane);
+  }
+  return at;
+}
+
+}  // namespace
+
 void TrainingStep::build_slot(int stage) {
   Stage& at = stages_[static_cast<std::size_t>(stage)];
   const std::size_t index = at.next++;
@@ -162,9 +177,13 @@ void TrainingStep::build_slot(int stage) {
     begin_lane(stage, *slot.beside, *other);
     other_segments = segments_of(stage, index, *slot.beside, true);
   }
-  for (std::size_t i = 0; i < std::max(segments.size(), other_segments.size()); ++i) {
-    if (i < segments.size()) segments[i](lane);
-    if (i < other_segments.size()) other_segments[i](*other);
+  // In turn, each up to where it waits for what it has sent. A backward pass goes second: what it
+  // sends first comes after little of its own.
+  std::size_t at_first = 0;
+  std::size_t at_other = 0;
+  while (at_first < segments.size() || at_other < other_segments.size()) {
+    at_first = launch_up_to_wait(segments, at_first, lane);
+    if (two) at_other = launch_up_to_wait(other_segments, at_other, *other);
   }
   end_pass(stage, slot.first, lane);
   if (two) end_pass(stage, *slot.beside, *other);
