@@ -14,9 +14,10 @@
 // arXiv 2412.19437, section 3.3). All three GEMMs of a weight are multiplied in one format.
 //
 // Left out: gradients of biases, norms' weights and rotary tables (a thousandth of the bytes), and
-// the auxiliary losses. A sparse indexer's kernels are gone through like any others, though it is
-// trained by a loss of its own. Recurrences (gated delta, selective scan) are assumed to run
-// forward again and twice its work.
+// the auxiliary losses; the norm of all gradients for clipping, and the 8-bit copies of the
+// weights, once per step each (4 to 6 bytes per parameter beside Adam's 30). A sparse indexer's
+// kernels are gone through like any others, though it is trained by a loss of its own. Recurrences
+// (gated delta, selective scan) are assumed to run forward again and twice its work.
 #pragma once
 
 #include <cstdint>
