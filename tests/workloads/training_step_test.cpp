@@ -174,6 +174,26 @@ TEST_F(TrainingStepTest, ReductionsOverlapWithTheBackwardPass) {
               DoubleNear(2 * 4 * 12 + bytes / 2e6 + bytes / 4e6, 0.01));
 }
 
+// Four routed layers on two ranks whose exchanges take about as long as the kernels: beside a
+// backward pass a forward's exchanges cost nothing that the kernels do not hide.
+TEST_F(TrainingStepTest, PassesBesideEachOtherHideTheirExchanges) {
+  costs.per_expert_row = 2;
+  gpus(2, 1e12, Duration(1'000'000));  // an exchange takes its 2 us of latency
+  const auto step_of = [&](const char* pipeline) {
+    train(pipeline, 1, 8, 4);
+    scenario.model = testing::tiny_moe(4, 4, 1);
+    scenario.routing.assign(4, testing::routing_of({{{0}, {2}}, {{1}, {3}}}, 4));
+    return testing::run_tiny(scenario);
+  };
+  const auto alone = step_of("1f1b");
+  const auto beside = step_of("1f1b-overlap");
+  EXPECT_EQ(alone->busy(0), beside->busy(0));
+  const double waits = to_seconds(alone->waited(0));
+  EXPECT_GT(waits, 0.2 * to_seconds(alone->busy(0)));
+  // What is left: the first forward, the last backward and the begin of each slot.
+  EXPECT_LT(to_seconds(beside->waited(0)), 0.35 * waits);
+}
+
 // A routed layer on two ranks, as in the decode step's test but of two tokens each. Its rows travel
 // to the experts and back in both passes.
 TEST_F(TrainingStepTest, GradientsTravelTheWayOfTheRows) {
