@@ -159,6 +159,7 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
                        scenario.combine_dtype,
                        scenario.host,
                        scenario.overlap,
+                       scenario.size_exchange,
                        scenario.placement.split,
                        {},
                        nullptr};

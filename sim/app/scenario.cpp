@@ -395,6 +395,15 @@ void ScenarioReader::read_communication() {
   scenario_.communication_sms =
       static_cast<int>(map.count_or("sms", scenario_.exchange->communication_sms, {0, 1024}));
   scenario_.receive_hook = map.flag_or("receive_hook", true);
+  // Training without a capacity learns its sizes; where the algorithm's kernels do not tell, as
+  // Megatron-Core does.
+  static const std::vector<std::string> kSizes = {"none", "device", "host"};
+  const bool learns = scenario_.training && !scenario_.routing.capacity &&
+                      scenario_.exchange->start == StartRule::kRendezvous;
+  const std::string sizes = map.choice_or("size_exchange", learns ? "host" : "none", kSizes);
+  scenario_.size_exchange = sizes == "none"     ? SizeExchange::kNone
+                            : sizes == "device" ? SizeExchange::kDevice
+                                                : SizeExchange::kHost;
   map.finish();
 }
 
@@ -418,6 +427,8 @@ void ScenarioReader::read_host() {
   host.launch =
       map.choice_or("launch", "graph", kModes) == "graph" ? LaunchMode::kGraph : LaunchMode::kEager;
   const bool graph = host.launch == LaunchMode::kGraph;
+  // Assumed: a copy of some hundred bytes, a synchronisation, and the launch of what waits for it.
+  host.per_sync = map.duration_or("per_sync", Duration(20'000'000));
   // Assumed: about a microsecond between dependent kernels of a CUDA graph, some tens to launch
   // one, 5 per eager launch.
   host.gap = map.duration_or("gap", Duration(1'000'000));

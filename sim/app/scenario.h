@@ -80,6 +80,7 @@ struct Scenario {
   KernelChoice kernels;
   HostSpec host;
   Overlap overlap = Overlap::kNone;
+  SizeExchange size_exchange = SizeExchange::kNone;
   Bytes framework_reserve;
   bool run_without_fit = false;  // a memory that does not fit is a warning
   std::vector<LinkDisturbance> disturbances;

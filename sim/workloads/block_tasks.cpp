@@ -170,14 +170,21 @@ std::vector<TaskId> BlockTasks::reduction(const GroupCollective& call,
 
 std::vector<TaskId> BlockTasks::exchange(const std::shared_ptr<BlockExchange>& data, TaskKind kind,
                                          Lane& lane, const Stamp& stamp) {
+  // A backward pass knows the sizes of its forward.
+  const bool unknown = setup_.size_exchange != SizeExchange::kNone && kind == TaskKind::kDispatch &&
+                       stamp.pass == PassKind::kForward && data->ranks.size() > 1;
+  std::vector<std::vector<TaskId>> sizes;
+  if (unknown) sizes = exchange_sizes(*data, lane, stamp);
   std::vector<PartSpec> parts;
-  for (const DeviceId device : data->ranks) {
+  for (std::size_t i = 0; i < data->ranks.size(); ++i) {
+    const DeviceId device = data->ranks[i];
     const Rank& rank = ranks_[device.index()];
     const Cursor& cursor = lane.of(static_cast<int>(device.index()));
     PartSpec part;
     part.stream = rank.communication;
     part.after = cursor.needs;
     part.after.push_back(cursor.last);
+    if (unknown) part.after.insert(part.after.end(), sizes[i].begin(), sizes[i].end());
     part.held = rank.sms;
     part.held_amount = setup_.exchange->receive_hook && !setup_.receive_hook
                            ? sms_of_rows(data->experts, setup_.devices[device.index()]->sms)
@@ -188,6 +195,26 @@ std::vector<TaskId> BlockTasks::exchange(const std::shared_ptr<BlockExchange>& d
   return graph_.add_collective(stamp.tag(kind), parts, [this, data, kind](CollectiveBody& body) {
     fill_exchange(*data, kind, body);
   });
+}
+
+std::vector<std::vector<TaskId>> BlockTasks::exchange_sizes(const BlockExchange& data, Lane& lane,
+                                                            const Stamp& stamp) {
+  constexpr std::int64_t kCountBytes = 4;
+  const Bytes gathered(kCountBytes * data.experts * static_cast<std::int64_t>(data.ranks.size()));
+  const std::vector<TaskId> ids =
+      beside({TaskKind::kDispatch, "all-gather", data.ranks, gathered}, lane, stamp);
+  std::vector<std::vector<TaskId>> result;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    result.push_back({ids[i]});
+    if (setup_.size_exchange != SizeExchange::kHost) continue;
+    TaskSpec sync;
+    sync.stream = ranks_[data.ranks[i].index()].host;
+    sync.tag = stamp.tag(TaskKind::kHostLaunch);
+    sync.duration = setup_.host.per_sync;
+    sync.shares[0] = {id_of(Cause::kLaunch), setup_.host.per_sync};
+    result.back() = {graph_.add_task(sync, {&ids[i], 1})};
+  }
+  return result;
 }
 
 void BlockTasks::fill_exchange(BlockExchange& from, TaskKind kind, CollectiveBody& body) {

@@ -119,6 +119,9 @@ class BlockTasks {
     double least_s = 0;
     std::vector<std::pair<std::int64_t, StreamId>> pipeline;  // by neighbour and direction
   };
+  // The sizes of a dispatch that is about to begin: what each rank's part of it comes after.
+  std::vector<std::vector<TaskId>> exchange_sizes(const BlockExchange& data, Lane& lane,
+                                                  const Stamp& stamp);
   void fill_exchange(BlockExchange& from, TaskKind kind, CollectiveBody& body);
   TaskGraph::BodyMaker body_of(const GroupCollective& call, int layer);
   StreamId pipeline_stream(DeviceId rank, DeviceId other, bool sends, PassKind pass);

@@ -32,7 +32,13 @@ struct HostSpec {
   Duration gap{};         // between two kernels of one stream
   Duration per_launch{};  // eager: the host's time per kernel
   Duration per_step{};    // the host's time before the first kernel of a step
+  Duration per_sync{};    // from a kernel's end until the host has read what it wrote and goes on
 };
+
+// How a dropless dispatch learns how many rows will come: not at all (a capacity, or the
+// algorithm's own kernels tell), by an all-gather of every rank's rows per expert, or by that and
+// the host reading it before it launches the dispatch (Megatron-Core's all-to-all dispatcher).
+enum class SizeExchange { kNone, kDevice, kHost };
 
 // What may run beside dispatch and combine.
 enum class Overlap { kNone, kSharedExperts };
@@ -70,6 +76,7 @@ struct InferenceSetup {
   DType combine_dtype = DType::kBf16;
   HostSpec host;
   Overlap overlap = Overlap::kNone;
+  SizeExchange size_exchange = SizeExchange::kNone;
   const ReplicaSplit* split = nullptr;
   std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
   const PortLowering* ports = nullptr;      // null: a transfer per pair of ranks
