@@ -161,7 +161,8 @@ struct MemoryRecord {  // memory: the items of a device add up to its peak
 // What is known when the run ends; committed together with its status.
 struct RunResult {
   std::string fingerprint;
-  double wall_s = 0;  // not in the dump
+  double wall_s = 0;    // not in the dump
+  bool failed = false;  // the run was aborted, as when a rank stops
   std::vector<MetricRecord> metrics;
   std::vector<TrafficRecord> traffic;
   std::vector<CostRecord> costs;

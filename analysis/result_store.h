@@ -13,7 +13,7 @@
 
 namespace sim {
 
-inline constexpr int kSchemaVersion = 2;                 // PRAGMA user_version
+inline constexpr int kSchemaVersion = 3;                 // PRAGMA user_version
 inline constexpr int kResultApplicationId = 0x4D6F4573;  // PRAGMA application_id, "MoEs"
 
 class ResultStore {
@@ -29,7 +29,7 @@ class ResultStore {
   // Runs follow each other; REQUIRES: the run before is finished. Returns the run_id.
   std::int64_t begin_run(const RunRecord& run);
   void add(const StepBatch& batch);          // REQUIRES: a run has begun; steps are unique in it
-  void finish_run(const RunResult& result);  // status becomes 'finished'
+  void finish_run(const RunResult& result);  // status becomes 'finished', or 'failed'
 
  private:
   struct Impl;

@@ -12,7 +12,7 @@ CREATE TABLE runs (
   seed        NOT NULL,          -- integer; text above 2^63 - 1, hence no declared type
   version     TEXT NOT NULL,
   fingerprint TEXT,              -- null until finished
-  status      TEXT NOT NULL CHECK (status IN ('running', 'finished')),
+  status      TEXT NOT NULL CHECK (status IN ('running', 'finished', 'failed')),
   started_at  TEXT NOT NULL,
   wall_s      REAL               -- null until finished
 );

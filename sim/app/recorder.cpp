@@ -44,6 +44,9 @@ void Recorder::on_task(const TaskSpan& span) {
                          static_cast<std::uint32_t>(kernel.device.value()));
     if (kernel.stream != StreamKind::kCompute) return;
     const Duration duration = kernel.end - kernel.start;
+    disturbed_ = disturbed_ || kernel.slow != Duration(0) || kernel.jitter != Duration(0);
+    slow_ += kernel.slow;
+    jitter_ += kernel.jitter;
     busy_[kernel.device.index()][static_cast<std::size_t>(kernel.tag.kind)] += duration;
     layer_sums_[static_cast<std::size_t>(kernel.tag.layer + 1)].by_kind[kernel.tag.kind] +=
         duration;
@@ -249,6 +252,9 @@ StepBatch Recorder::take_step(const StepResult& result, ClusterNetwork& network,
   }
 
   ++steps_;
+  slow_s_ += to_seconds(slow_);
+  jitter_s_ += to_seconds(jitter_);
+  slow_ = jitter_ = Duration(0);
   step_s_ += step_s;
   tokens_ += static_cast<double>(result.facts.tokens);
   exposed_ += batch.step.exposed_communication_fraction;
@@ -268,7 +274,7 @@ std::vector<MetricRecord> Recorder::metrics() const {
   const double routed = static_cast<double>(std::max<std::int64_t>(1, routed_));
   // Of (token, expert) choices: those that found their expert full.
   const double choices = static_cast<double>(std::max<std::int64_t>(1, rows_ + dropped_));
-  return {
+  std::vector<MetricRecord> metrics = {
       {"step_time_s", step_s_ / steps, "s"},
       {"tokens_per_s", tokens_ / step_s_, "tokens/s"},
       {"tokens_per_s_per_gpu", tokens_ / step_s_ / devices_, "tokens/s"},
@@ -287,6 +293,11 @@ std::vector<MetricRecord> Recorder::metrics() const {
       {"exchange_bound_s", exchange_bound_s_ / steps, "s"},
       {"exchange_over_bound", exchange_bound_s_ > 0 ? exchange_s_ / exchange_bound_s_ : 1, ""},
   };
+  if (disturbed_) {  // what it added to kernels, mean over ranks, per step
+    metrics.push_back({"slow_device_time_s", slow_s_ / devices_ / steps, "s"});
+    metrics.push_back({"kernel_jitter_time_s", jitter_s_ / devices_ / steps, "s"});
+  }
+  return metrics;
 }
 
 }  // namespace sim

@@ -86,6 +86,11 @@ class Recorder : public Observer {
   Duration communication_[static_cast<std::size_t>(TaskKind::kHostLaunch) + 1] = {};
   Duration launch_{};
   Totals totals_;
+  // What slow devices and jitter added to kernels, over ranks: of this step, then over steps.
+  Duration slow_{};
+  Duration jitter_{};
+  double slow_s_ = 0, jitter_s_ = 0;
+  bool disturbed_ = false;
   // Sums over steps, for the metrics.
   std::int64_t steps_ = 0;
   double step_s_ = 0, tokens_ = 0, dispatch_s_ = 0, dispatch_network_s_ = 0, combine_s_ = 0,

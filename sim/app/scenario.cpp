@@ -55,7 +55,9 @@ class ScenarioReader {
     read_memory();
     read_kernels();
     if (cluster_read_) {
-      scenario_.disturbances = read_disturbances(root_, scenario_.cluster, scenario_.warnings);
+      DisturbanceList list = read_disturbances(root_, scenario_.cluster, scenario_.warnings);
+      scenario_.disturbances = std::move(list.links);
+      scenario_.device_disturbances = std::move(list.devices);
     } else {
       root_.has("disturbances");  // known, though their links are not
     }

@@ -15,6 +15,7 @@
 #include "sim/app/scenario_kernels.h"
 #include "sim/app/scenario_network.h"
 #include "sim/input/yaml_reader.h"
+#include "sim/policies/disturbances/device_disturbance.h"
 #include "sim/policies/disturbances/link_disturbance.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/workloads/inference.h"
@@ -84,6 +85,7 @@ struct Scenario {
   Bytes framework_reserve;
   bool run_without_fit = false;  // a memory that does not fit is a warning
   std::vector<LinkDisturbance> disturbances;
+  std::vector<DeviceDisturbance> device_disturbances;
   std::vector<std::string> warnings;  // keys without effect in this run
   std::set<std::string> asked_keys;   // every key that this kind of scenario may have
   std::vector<ReadKey> keys;          // every key read, with its value or default

@@ -6,8 +6,10 @@
 #include <map>
 #include <utility>
 
+#include "sim/app/scenario_device_disturbances.h"
 #include "sim/input/quantity.h"
 #include "sim/input/suggestion.h"
+#include "sim/policies/disturbances/speed_profile.h"
 
 namespace sim {
 namespace {
@@ -19,6 +21,11 @@ constexpr std::ptrdiff_t kMostStars = 6;       // of one pattern: matching takes
 constexpr std::size_t kMostCompared = 20'000;  // names that a suggestion looks at
 constexpr Duration kShortestPhase{1'000'000};  // 1 us: shorter phases are what `cap` is for
 
+// Of an entry whose mistake leaves them unread.
+constexpr const char* kAllKeys[] = {"from",       "until",      "reroute", "capacity",
+                                    "capacities", "background", "jitter",  "slowdown",
+                                    "drift",      "nic",        "stops",   "timeout"};
+
 Time at_time(Duration since_start) { return Time(since_start); }
 
 class DisturbanceReader {
@@ -27,14 +34,18 @@ class DisturbanceReader {
                     std::vector<std::string>& warnings)
       : map_(std::move(node), "a disturbance", mistakes), cluster_(cluster), warnings_(warnings) {}
 
-  LinkDisturbance read();
+  void read(DisturbanceList& list);
 
  private:
+  LinkDisturbance read_of_links();
+  void read_of_devices(DisturbanceList& list);
+  LinkDisturbance read_nic(const std::string& who, const std::vector<DeviceId>& devices);
   std::vector<LinkId> read_links(std::string& pattern);
   std::string no_match_hint(const std::string& pattern) const;
   void read_window(Time& from, std::optional<Time>& until);
   CapacityStep read_capacity(YamlMap& map, const std::vector<LinkId>& links);
   CapacitySchedule read_schedule(const std::vector<LinkId>& links);
+  void read_reroute(CapacitySchedule& schedule);
   BackgroundTraffic read_background();
   LatencyJitter read_jitter();
   double seconds(YamlMap& map, std::string_view key);
@@ -44,7 +55,73 @@ class DisturbanceReader {
   std::vector<std::string>& warnings_;
 };
 
-LinkDisturbance DisturbanceReader::read() {
+void DisturbanceReader::read(DisturbanceList& list) {
+  if (map_.has("device") && map_.has("link")) {
+    for (const char* key : kAllKeys) map_.has(key);  // known all the same
+    map_.mistake("link", "a disturbance is of links or of devices, not of both");
+  } else if (map_.has("device")) {
+    read_of_devices(list);
+  } else {
+    list.links.push_back(read_of_links());
+  }
+  map_.finish();
+}
+
+void DisturbanceReader::read_of_devices(DisturbanceList& list) {
+  std::string who;
+  const std::vector<DeviceId> devices = read_devices(map_, cluster_, who);
+  std::vector<std::string> found;
+  for (const char* effect : {"slowdown", "drift", "jitter", "nic", "stops"}) {
+    if (map_.has(effect)) found.emplace_back(effect);
+  }
+  if (found.size() != 1 || devices.empty()) {
+    for (const char* key : kAllKeys) map_.has(key);  // known all the same
+    if (found.size() == 1) return;
+    map_.mistake("device",
+                 found.empty()
+                     ? "a disturbance says what happens to its devices"
+                     : "a disturbance is one thing: '" + found[0] + "' or '" + found[1] + "'",
+                 "one of slowdown, drift, jitter, nic, stops");
+  } else if (found[0] == "nic") {
+    list.links.push_back(read_nic(who, devices));
+  } else {
+    DeviceDisturbance disturbance;
+    disturbance.who = who;
+    disturbance.devices = devices;
+    read_device_effect(map_, disturbance);
+    list.devices.push_back(std::move(disturbance));
+  }
+}
+
+// A capacity schedule of the links between the devices and their NICs.
+LinkDisturbance DisturbanceReader::read_nic(const std::string& who,
+                                            const std::vector<DeviceId>& devices) {
+  LinkDisturbance result;
+  result.pattern = "NIC of " + who;
+  result.links = nic_links(map_, cluster_, devices);
+  CapacitySchedule schedule;
+  CapacityStep step;
+  if (map_.child("nic").is_scalar()) {
+    const std::string word = map_.text("nic");
+    if (word != "failed")
+      map_.mistake("nic", "'nic' is 'failed' or a capacity, not '" + word + "'",
+                   "like nic: {capacity: 0.25}");
+    step.share = 0;
+  } else {
+    YamlMap nic = map_.map("nic");
+    step = read_capacity(nic, result.links);
+    nic.finish();
+  }
+  std::optional<Time> until;
+  read_window(step.at, until);
+  schedule.steps.push_back(step);
+  if (until) schedule.steps.push_back({*until, 1, std::nullopt});
+  read_reroute(schedule);
+  result.effect = schedule;
+  return result;
+}
+
+LinkDisturbance DisturbanceReader::read_of_links() {
   LinkDisturbance result;
   result.links = read_links(result.pattern);
   static constexpr const char* kEffects[] = {"capacity", "capacities", "background", "jitter"};
@@ -66,7 +143,6 @@ LinkDisturbance DisturbanceReader::read() {
   } else {
     result.effect = read_schedule(result.links);
   }
-  map_.finish();
   return result;
 }
 
@@ -163,6 +239,11 @@ CapacitySchedule DisturbanceReader::read_schedule(const std::vector<LinkId>& lin
       schedule.steps.push_back(step);
     }
   }
+  read_reroute(schedule);
+  return schedule;
+}
+
+void DisturbanceReader::read_reroute(CapacitySchedule& schedule) {
   if (map_.has("reroute")) {
     schedule.reroute = map_.duration("reroute");
     const bool fails = std::any_of(
@@ -171,7 +252,6 @@ CapacitySchedule DisturbanceReader::read_schedule(const std::vector<LinkId>& lin
     if (!fails)
       warnings_.push_back("reroute of a disturbance has no effect: its capacity is never 0");
   }
-  return schedule;
 }
 
 BackgroundTraffic DisturbanceReader::read_background() {
@@ -238,9 +318,9 @@ LatencyJitter DisturbanceReader::read_jitter() {
 
 }  // namespace
 
-std::vector<LinkDisturbance> read_disturbances(YamlMap& root, const Cluster& cluster,
-                                               std::vector<std::string>& warnings) {
-  std::vector<LinkDisturbance> result;
+DisturbanceList read_disturbances(YamlMap& root, const Cluster& cluster,
+                                  std::vector<std::string>& warnings) {
+  DisturbanceList result;
   const std::vector<YamlNode> items = root.list_or_empty("disturbances");
   if (items.size() > kMostDisturbances) {
     root.mistake("disturbances",
@@ -250,12 +330,31 @@ std::vector<LinkDisturbance> read_disturbances(YamlMap& root, const Cluster& clu
     return result;
   }
   std::size_t matches = 0;
+  std::vector<std::size_t> slowed(cluster.devices.size());
   for (const YamlNode& item : items) {
-    result.push_back(DisturbanceReader(item, cluster, root.mistakes(), warnings).read());
-    matches += result.back().links.size();
+    const std::size_t links_before = result.links.size();
+    const std::size_t devices_before = result.devices.size();
+    DisturbanceReader(item, cluster, root.mistakes(), warnings).read(result);
+    for (std::size_t i = links_before; i < result.links.size(); ++i)
+      matches += result.links[i].links.size();
+    for (std::size_t i = devices_before; i < result.devices.size(); ++i) {
+      const DeviceDisturbance& added = result.devices[i];
+      matches += added.devices.size();
+      if (!std::holds_alternative<DeviceSlowdown>(added.effect) &&
+          !std::holds_alternative<DeviceDrift>(added.effect))
+        continue;
+      for (const DeviceId device : added.devices) {
+        if (++slowed[device.index()] != SpeedProfile::kMostPieces + 1) continue;
+        root.mistake("disturbances", "gpu " + std::to_string(device.value()) + " has more than " +
+                                         std::to_string(SpeedProfile::kMostPieces) +
+                                         " slowdowns and drifts");
+        return result;
+      }
+    }
     if (matches > kMostMatches) {
       root.mistake("disturbances", "the disturbances match more than " +
-                                       std::to_string(kMostMatches) + " links together");
+                                       std::to_string(kMostMatches) +
+                                       " links and devices together");
       break;
     }
   }

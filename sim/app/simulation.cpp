@@ -13,6 +13,7 @@
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
 #include "sim/policies/collectives/ports_levels.h"
+#include "sim/policies/disturbances/device_disturbances.h"
 #include "sim/policies/disturbances/link_disturbances.h"
 #include "sim/workloads/training.h"
 #include "topologies/routes.h"
@@ -130,6 +131,11 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
     outcome.warnings.push_back("a disturbance had no effect, the run ended at " +
                                format_duration(end.time_since_epoch()) + ": " + disturbance.text());
   }
+  for (const DeviceDisturbance& disturbance : scenario.device_disturbances) {
+    if (disturbance.begin() < end) continue;
+    outcome.warnings.push_back("a disturbance had no effect, the run ended at " +
+                               format_duration(end.time_since_epoch()) + ": " + disturbance.text());
+  }
   const RoutingChoice& choice = scenario.routing;
   if (!choice.trace.empty() &&
       (choice.rule == ReplayRule::kAuto || choice.rule == ReplayRule::kRecorded)) {
@@ -169,10 +175,14 @@ class Simulation {
                   scenario.network.fidelity == Fidelity::kFlows),
         graph_(loop_, recorder_,
                {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
-                id_of(Cause::kLaunch)}),
+                id_of(Cause::kLaunch), id_of(Cause::kSlowDevice), id_of(Cause::kJitter)}),
         network_(scenario.cluster, routes_, graph_.network(), memory_bandwidths(setup_)),
         disturbances_(scenario.disturbances, loop_, network_, scenario.seed) {
     if (scenario.network.fidelity == Fidelity::kPorts) add_ports();
+    if (scenario.device_disturbances.empty()) return;
+    device_disturbances_.emplace(scenario.device_disturbances, scenario.cluster.devices.size(),
+                                 scenario.seed);
+    graph_.set_speeds(&*device_disturbances_);
   }
 
   RunOutcome run();
@@ -198,6 +208,7 @@ class Simulation {
   TaskGraph graph_;
   ClusterNetwork network_;
   LinkDisturbances disturbances_;
+  std::optional<DeviceDisturbances> device_disturbances_;
   std::optional<PortLevels> levels_;  // ports only, as the next two
   std::optional<PortNetwork> port_network_;
   std::optional<PortLowering> port_lowering_;
@@ -268,6 +279,7 @@ void Simulation::finish_store(const RunOutcome& outcome) {
       result.memory.push_back({DeviceId(static_cast<std::int64_t>(r)), item.name, item.bytes});
     }
   }
+  result.failed = outcome.failure.has_value();
   store_->finish_run(result);
 }
 
@@ -286,13 +298,17 @@ RunOutcome Simulation::run() {
     network_.count_payload(from, to, static_cast<double>(bytes.count()));
   };
   CapacityFactors factors;
+  int steps_ended = 0;
+  Time step_begin;
   const auto on_step = [&](const StepResult& result) {
+    ++steps_ended;
+    step_begin = result.end;
     for (const RoutedBlockFacts& block : result.facts.blocks) factors.add(block.capacity);
     StepBatch batch = recorder_.take_step(result, network_, disturbances_,
                                           port_network_ ? &*port_network_ : nullptr, peak);
-    if (result.step + 1 == scenario_.workload.steps) disturbances_.stop();
+    if (result.step + 1 == scenario_.steps()) disturbances_.stop();
     if (store_) store_->add(batch);
-    if (options_.progress) options_.progress(result.step + 1, scenario_.workload.steps);
+    if (options_.progress) options_.progress(result.step + 1, scenario_.steps());
   };
   NoRouting none;
   RoutingSource& source = routing ? *routing : none;
@@ -306,7 +322,15 @@ RunOutcome Simulation::run() {
         .run();
   }
   outcome.fingerprint = recorder_.fingerprint();
-  outcome.metrics = recorder_.metrics();
+  if (steps_ended > 0) outcome.metrics = recorder_.metrics();
+  if (steps_ended < scenario_.steps()) {
+    disturbances_.stop();
+    const TaskGraph::StoppedDevice stopped = *graph_.stopped_device();
+    outcome.failure = {stopped, device_disturbances_->timeout(stopped.device), steps_ended,
+                       step_begin, scenario_.layout.world};
+    for (MetricRecord& metric : failure_metrics(*outcome.failure))
+      outcome.metrics.push_back(std::move(metric));
+  }
   const std::optional<CapacityRule>& capacity = scenario_.routing.capacity;
   if (capacity && capacity->kind == CapacityKind::kAdaptive) {
     outcome.metrics.push_back({"capacity_factor_mean", factors.mean(), ""});

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "analysis/records.h"
 #include "models/memory.h"
 #include "sim/app/recorder.h"
+#include "sim/app/run_failure.h"
 #include "sim/app/scenario.h"
 #include "sim/workloads/block_costs.h"
 #include "traces/routing.h"
@@ -48,6 +50,9 @@ struct RunOutcome {
   int empty_slots = 0;  // of one routed block
   int wasted_copies = 0;
   RunEffort effort;
+  // A rank stopped: what is above is of the steps that ended. Without any the metrics are the
+  // failure's alone.
+  std::optional<RunFailure> failure;
 
   double metric(std::string_view name) const;  // REQUIRES: it exists
 };

@@ -202,6 +202,23 @@ std::string training_text(const Scenario& scenario) {
   return text;
 }
 
+// Warnings, and what the run was.
+std::string end_text(const Scenario& scenario, const RunOutcome& outcome,
+                     const std::string& results) {
+  std::string text;
+  for (const std::string& warning : outcome.warnings) text += "warning: " + warning + "\n";
+  text += fmt::format("\nseed {}, version {}, fingerprint {}\n", scenario.seed, kVersion,
+                      outcome.fingerprint);
+  text +=
+      fmt::format("{} events, {} tasks, {} transfers in {:.2f} CPU s, {} at peak\n",
+                  outcome.effort.events, outcome.effort.tasks, outcome.effort.transfers,
+                  outcome.effort.cpu_s, format_bytes(Bytes(outcome.effort.peak_resident_bytes)));
+  if (!results.empty())
+    text += fmt::format("results: run {} in {}; ask `simulate query {} summary`\n", outcome.run_id,
+                        results, results);
+  return text;
+}
+
 }  // namespace
 
 std::string scenario_text(const Scenario& scenario) {
@@ -228,23 +245,28 @@ std::string scenario_text(const Scenario& scenario) {
                         to_text(scenario.dispatch_dtype), to_text(scenario.combine_dtype));
     text += "  network        " + fidelity_text(scenario.network) + "\n";
   }
-  for (std::size_t i = 0; i < scenario.disturbances.size(); ++i) {
+  std::vector<std::string> disturbances;
+  for (const LinkDisturbance& each : scenario.disturbances) disturbances.push_back(each.text());
+  for (const DeviceDisturbance& each : scenario.device_disturbances)
+    disturbances.push_back(each.text());
+  for (std::size_t i = 0; i < disturbances.size(); ++i) {
     if (i == kShownDisturbances) {
-      text += fmt::format("                 and {} more\n", scenario.disturbances.size() - i);
+      text += fmt::format("                 and {} more\n", disturbances.size() - i);
       break;
     }
-    text += (i == 0 ? "  disturbances   " : "                 ") + scenario.disturbances[i].text() +
-            "\n";
+    text += (i == 0 ? "  disturbances   " : "                 ") + disturbances[i] + "\n";
   }
   return text;
 }
 
 std::string summary_text(const Scenario& scenario, const RunOutcome& outcome,
                          const std::string& results) {
-  const int steps = scenario.workload.steps;
+  const int steps = outcome.failure ? outcome.failure->steps_ended : scenario.steps();
   std::string text = scenario_text(scenario);
   if (!outcome.routing_description.empty())
     text += "  routing        " + outcome.routing_description + "\n";
+  if (outcome.failure) text += "\n" + failure_text(*outcome.failure);
+  if (steps == 0) return text + end_text(scenario, outcome, results);
   text += fmt::format("\nstep time   {}\nthroughput  {:.0f} tokens/s, {:.0f} per GPU\n",
                       format_duration(duration_from_seconds(outcome.metric("step_time_s"))),
                       outcome.metric("tokens_per_s"), outcome.metric("tokens_per_s_per_gpu"));
@@ -286,17 +308,7 @@ std::string summary_text(const Scenario& scenario, const RunOutcome& outcome,
         outcome.reuse.distinct_tokens_available, outcome.reuse.concurrent_slots,
         outcome.reuse.requests_available);
   }
-  for (const std::string& warning : outcome.warnings) text += "warning: " + warning + "\n";
-  text += fmt::format("\nseed {}, version {}, fingerprint {}\n", scenario.seed, kVersion,
-                      outcome.fingerprint);
-  text +=
-      fmt::format("{} events, {} tasks, {} transfers in {:.2f} CPU s, {} at peak\n",
-                  outcome.effort.events, outcome.effort.tasks, outcome.effort.transfers,
-                  outcome.effort.cpu_s, format_bytes(Bytes(outcome.effort.peak_resident_bytes)));
-  if (!results.empty())
-    text += fmt::format("results: run {} in {}; ask `simulate query {} summary`\n", outcome.run_id,
-                        results, results);
-  return text;
+  return text + end_text(scenario, outcome, results);
 }
 
 std::string summary_json(const Scenario& scenario, const RunOutcome& outcome) {
@@ -309,6 +321,7 @@ std::string summary_json(const Scenario& scenario, const RunOutcome& outcome) {
   json["version"] = kVersion;
   json["fingerprint"] = outcome.fingerprint;
   if (outcome.run_id > 0) json["run_id"] = outcome.run_id;
+  if (outcome.failure) json["status"] = "failed";
   for (const MetricRecord& metric : outcome.metrics) json["metrics"][metric.name] = metric.value;
   for (std::size_t c = 0; c < kCauseNames.size(); ++c) {
     if (outcome.totals.causes[c] != 0)

@@ -133,7 +133,7 @@ void InferenceRun::begin(int step) {
 void InferenceRun::run() {
   begin(0);
   loop_.run();
-  if (finished_ == workload_.steps) return;
+  if (finished_ == workload_.steps || graph_.stopped_device()) return;
   throw_stuck(graph_, network_, finished_);
 }
 

@@ -71,7 +71,9 @@ class InferenceRun {
                TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing,
                CostLedger& ledger, BlockTasks::Traffic traffic,
                std::function<void(const StepResult&)> on_step);
-  void run();  // throws Error when something never ends
+  // Fewer steps end when a device stops (TaskGraph::stopped_device). Throws Error when something
+  // never ends for another reason.
+  void run();
 
  private:
   void begin(int step);

@@ -34,7 +34,8 @@ void TrainingRun::begin(int step) {
 void TrainingRun::run() {
   begin(0);
   loop_.run();
-  if (finished_ < workload_.steps) throw_stuck(graph_, network_, finished_);
+  if (finished_ == workload_.steps || graph_.stopped_device()) return;
+  throw_stuck(graph_, network_, finished_);
 }
 
 }  // namespace sim

@@ -16,7 +16,9 @@ class TrainingRun {
   TrainingRun(const TrainingWorkload& workload, const InferenceSetup& setup, EventLoop& loop,
               TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing, CostLedger& ledger,
               BlockTasks::Traffic traffic, std::function<void(const StepResult&)> on_step);
-  void run();  // throws Error when something never ends
+  // Fewer steps end when a device stops (TaskGraph::stopped_device). Throws Error when something
+  // never ends for another reason.
+  void run();
 
  private:
   void begin(int step);

@@ -219,13 +219,13 @@ TEST(ResultStoreErrors, OtherSchemasAndOtherDatabases) {
   patch(path, 60, 99);
   const std::string before = bytes_of(path);
   const std::string newer = path +
-                            ": results of schema 99, this program knows schema 2; use the newer "
+                            ": results of schema 99, this program knows schema 3; use the newer "
                             "simulate that wrote it, or another file";
   EXPECT_EQ(open_message(path), newer);
   EXPECT_EQ(message_of([&] { run_query(path, "summary"); }), newer);
   patch(path, 60, 0);
   EXPECT_EQ(open_message(path), path +
-                                    ": results of schema 0, this program knows schema 2; use the "
+                                    ": results of schema 0, this program knows schema 3; use the "
                                     "older simulate that wrote it, or another file");
   patch(path, 60, kSchemaVersion);
   patch(path, 68, 1);

@@ -155,13 +155,7 @@ TEST_F(Disturbances, MistakesAreNamedAllAtOnce) {
       "scenario.yaml:19:57: 'gauss' is not a possible 'distribution' of jitter; possible: normal, "
       "lognormal, exponential, pareto, uniform\n"
       "scenario.yaml:20:57: jitter is at most 1 s\n"
-      "scenario.yaml:21:5: a disturbance needs the key 'link'\n"
-      "scenario.yaml:21:5: a disturbance says what happens to its links; one of capacity, "
-      "capacities, background, jitter\n"
-      "scenario.yaml:21:6: unknown key 'device' in a disturbance; possible: background, "
-      "capacities, capacity, from, jitter, link, reroute, until\n"
-      "scenario.yaml:21:18: unknown key 'slowdown' in a disturbance; possible: background, "
-      "capacities, capacity, from, jitter, link, reroute, until\n");
+      "scenario.yaml:21:14: there is no gpu 17: the cluster has gpu 0 to 7\n");
 }
 
 }  // namespace

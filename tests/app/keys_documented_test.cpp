@@ -78,7 +78,13 @@ TEST(ScenarioKeys, ThePageNamesWhatTheCodeReadsAndNothingElse) {
             "{link: '*', jitter: {distribution: lognormal, median: 1 us, sigma: 1}}, "
             "{link: '*', jitter: {distribution: exponential, mean: 1 us}}, "
             "{link: '*', jitter: {distribution: pareto, least: 1 us, shape: 2}}, "
-            "{link: '*', jitter: {distribution: uniform, least: 1 us, most: 2 us}}]"}}) {
+            "{link: '*', jitter: {distribution: uniform, least: 1 us, most: 2 us}}, "
+            "{device: 0, slowdown: 2, from: 1 us, until: 2 us}, "
+            "{device: 0, drift: {per_second: 1, most: 2}}, "
+            "{device: 0, jitter: {distribution: lognormal, sigma: 1, kernels: [experts]}}, "
+            "{device: 0, jitter: {distribution: exponential, mean: 1}}, "
+            "{device: 0, jitter: {distribution: uniform, least: 1, most: 2}}, "
+            "{device: 0, nic: {capacity: 0.5}}, {device: 0, stops: 1 us}]"}}) {
     asked.merge(asked_keys(assignments));
   }
   EXPECT_EQ(documented_keys(), to_document(asked));
