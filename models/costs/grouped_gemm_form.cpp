@@ -94,6 +94,96 @@ struct Gemm {
   double time = 0;
 };
 
+// One call: its products, and the passes made of them.
+class Call {
+ public:
+  Call(const ExpertFfn& ffn, const GroupedRows& rows, const DeviceRates& rates,
+       std::span<const double> values)
+      : ffn_(ffn),
+        rows_(rows),
+        rates_(rates),
+        values_(values),
+        hidden_(static_cast<double>(ffn.hidden)),
+        inter_(static_cast<double>(ffn.inter)),
+        columns_((ffn.gated ? 2.0 : 1.0) * inter_ + static_cast<double>(ffn.extra_up) * inter_),
+        input_(gemm_input_bytes(ffn.compute, ffn.activations)),
+        slower_(ffn.inter % 16 == 0 ? 1 : values[kMisaligned]) {}
+
+  KernelParts forward() const {
+    const auto tokens = static_cast<double>(ffn_.tokens);
+    const Gemm up = by_rows(columns_, hidden_);
+    const Gemm down = by_rows(hidden_, inter_);
+    const double around =
+        (values_[kActivation] * (4 * tokens * hidden_ + rows_.rows * (hidden_ * (2 * input_ + 4) +
+                                                                      inter_ * (8 + 2 * input_))) +
+         values_[kRemote] * std::max(tokens * static_cast<double>(ffn_.top_k) - rows_.rows, 0.0) *
+             (hidden_ + inter_) * 2) /
+        rates_.bytes;
+    KernelParts parts;
+    parts.fixed = values_[kStart] + values_[kPerK] * (hidden_ + inter_) / 1024;
+    parts.compute = up.compute + down.compute;
+    parts.memory = up.memory + down.memory + around;
+    parts.time = values_[kStart] + up.time + down.time + around;
+    return parts;
+  }
+
+  KernelParts backward() const {
+    const bool of_rows = ffn_.pass == KernelPass::kInputGradient;
+    const Gemm down = of_rows ? by_rows(inter_, hidden_) : by_weights(hidden_, inter_);
+    const Gemm up = of_rows ? by_rows(hidden_, columns_) : by_weights(columns_, hidden_);
+    const double between = expert_work(ffn_).between_bytes / (rates_.bytes * values_[kMemory]);
+    KernelParts parts;
+    parts.fixed = values_[kStart];
+    parts.compute = down.compute + up.compute;
+    parts.memory = down.memory + up.memory + between;
+    parts.time = values_[kStart] + down.time + up.time + between;
+    return parts;
+  }
+
+ private:
+  double waves(double tiles) const {
+    const double per_sm = tiles / rates_.sms;
+    return 1 + values_[kWave] * (std::ceil(per_sm) / per_sm - 1);
+  }
+
+  // Rows x k times each expert's k x n.
+  Gemm by_rows(double n, double k) const {
+    const double weight = bytes_per_value(ffn_.stored);
+    Gemm g;
+    g.compute = 2 * rows_.tiles * (rows_.tile + values_[kTileRows]) * n * k *
+                waves(rows_.tiles * std::ceil(n / kTileColumns)) * slower_ /
+                (rates_.flops * values_[kCompute]);
+    g.memory = (rows_.active * n * k * weight + rows_.rows * (k * input_ + 2 * n)) * slower_ /
+               (rates_.bytes * values_[kMemory]);
+    g.time = smooth_maximum(g.compute, g.memory, values_[kSmooth]) + values_[kPerK] * k / 1024;
+    return g;
+  }
+
+  // Each expert's n x k gradient, over its rows.
+  Gemm by_weights(double n, double k) const {
+    const double gradient = 2 * bytes_per_value(ffn_.gradients);
+    const double tiles = rows_.active * std::ceil(n / kTileColumns) * std::ceil(k / kTileColumns);
+    Gemm g;
+    g.compute = 2 * rows_.rows * (1 + values_[kTileRows] / values_[kTileMost]) * n * k *
+                waves(tiles) * slower_ / (rates_.flops * values_[kCompute]);
+    g.memory = (rows_.active * n * k * gradient + rows_.rows * (n + k) * input_) * slower_ /
+               (rates_.bytes * values_[kMemory]);
+    g.time = smooth_maximum(g.compute, g.memory, values_[kSmooth]) +
+             values_[kPerK] * rows_.rows / rows_.active / 1024;
+    return g;
+  }
+
+  const ExpertFfn& ffn_;
+  const GroupedRows& rows_;
+  const DeviceRates& rates_;
+  std::span<const double> values_;
+  double hidden_;
+  double inter_;
+  double columns_;
+  double input_;
+  double slower_;
+};
+
 KernelParts grouped_time(const KernelCall& call, const DeviceRates& rates,
                          std::span<const double> values) {
   const ExpertFfn& ffn = *call.experts;
@@ -170,65 +260,9 @@ GroupedRows count_rows(std::span<const std::int64_t> rows, int log2_tile) {
 
 KernelParts grouped_gemm_time(const ExpertFfn& ffn, const GroupedRows& rows,
                               const DeviceRates& rates, std::span<const double> values) {
-  KernelParts parts;
-  if (rows.rows <= 0) return parts;  // nothing is launched
-  const auto hidden = static_cast<double>(ffn.hidden);
-  const auto inter = static_cast<double>(ffn.inter);
-  const auto tokens = static_cast<double>(ffn.tokens);
-  const double weight = bytes_per_value(ffn.stored);
-  const double input = gemm_input_bytes(ffn.compute, ffn.activations);
-  const double slower = ffn.inter % 16 == 0 ? 1 : values[kMisaligned];
-  const auto gemm = [&](double n, double k) {
-    Gemm g;
-    const double per_sm = rows.tiles * std::ceil(n / kTileColumns) / rates.sms;
-    const double waves = 1 + values[kWave] * (std::ceil(per_sm) / per_sm - 1);
-    g.compute = 2 * rows.tiles * (rows.tile + values[kTileRows]) * n * k * waves * slower /
-                (rates.flops * values[kCompute]);
-    g.memory = (rows.active * n * k * weight + rows.rows * (k * input + 2 * n)) * slower /
-               (rates.bytes * values[kMemory]);
-    g.time = smooth_maximum(g.compute, g.memory, values[kSmooth]) + values[kPerK] * k / 1024;
-    return g;
-  };
-  if (ffn.pass != KernelPass::kForward) {
-    const double columns = ((ffn.gated ? 2.0 : 1.0) + static_cast<double>(ffn.extra_up)) * inter;
-    const bool rows_back = ffn.pass == KernelPass::kInputGradient;
-    const auto outer = [&](double n, double k) {
-      Gemm g;
-      const double per_sm =
-          rows.active * std::ceil(n / kTileColumns) * std::ceil(k / kTileColumns) / rates.sms;
-      const double waves = 1 + values[kWave] * (std::ceil(per_sm) / per_sm - 1);
-      g.compute = 2 * rows.rows * (1 + values[kTileRows] / values[kTileMost]) * n * k * waves *
-                  slower / (rates.flops * values[kCompute]);
-      g.memory =
-          (2 * rows.active * n * k * bytes_per_value(ffn.gradients) + rows.rows * (n + k) * input) *
-          slower / (rates.bytes * values[kMemory]);
-      g.time = smooth_maximum(g.compute, g.memory, values[kSmooth]) +
-               values[kPerK] * rows.rows / rows.active / 1024;
-      return g;
-    };
-    const Gemm of_down = rows_back ? gemm(inter, hidden) : outer(hidden, inter);
-    const Gemm of_up = rows_back ? gemm(hidden, columns) : outer(columns, hidden);
-    const double between = expert_work(ffn).between_bytes / (rates.bytes * values[kMemory]);
-    parts.fixed = values[kStart];
-    parts.compute = of_down.compute + of_up.compute;
-    parts.memory = of_down.memory + of_up.memory + between;
-    parts.time = values[kStart] + of_down.time + of_up.time + between;
-    return parts;
-  }
-  const Gemm up =
-      gemm((ffn.gated ? 2.0 : 1.0) * inter + static_cast<double>(ffn.extra_up) * inter, hidden);
-  const Gemm down = gemm(hidden, inter);
-  const double around =
-      (values[kActivation] * (4 * tokens * hidden +
-                              rows.rows * (hidden * (2 * input + 4) + inter * (8 + 2 * input))) +
-       values[kRemote] * std::max(tokens * static_cast<double>(ffn.top_k) - rows.rows, 0.0) *
-           (hidden + inter) * 2) /
-      rates.bytes;
-  parts.fixed = values[kStart] + values[kPerK] * (hidden + inter) / 1024;
-  parts.compute = up.compute + down.compute;
-  parts.memory = up.memory + down.memory + around;
-  parts.time = values[kStart] + up.time + down.time + around;
-  return parts;
+  if (rows.rows <= 0) return {};  // nothing is launched
+  const Call call(ffn, rows, rates, values);
+  return ffn.pass == KernelPass::kForward ? call.forward() : call.backward();
 }
 
 const CostForm kGroupedGemmForm = {"grouped-gemm",
