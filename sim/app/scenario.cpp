@@ -528,9 +528,10 @@ Scenario read_scenario(YamlDocument& document, const Catalog& catalog) {
   return ScenarioReader(document, catalog).read();
 }
 
-Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrides,
-                       const Catalog& catalog) {
-  const std::unique_ptr<YamlDocument> document = YamlDocument::load(catalog.scenario_file(file));
+std::unique_ptr<YamlDocument> load_scenario(const std::string& file,
+                                            const ScenarioOverrides& overrides,
+                                            const Catalog& catalog) {
+  std::unique_ptr<YamlDocument> document = YamlDocument::load(catalog.scenario_file(file));
   for (const std::string& assignment : overrides.assignments) document->set(assignment);
   if (overrides.seed) {
     const std::optional<std::int64_t> seed = parse_count(*overrides.seed);
@@ -540,7 +541,12 @@ Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrid
     }
     document->set("seed=" + std::to_string(*seed));
   }
-  return read_scenario(*document, catalog);
+  return document;
+}
+
+Scenario read_scenario(const std::string& file, const ScenarioOverrides& overrides,
+                       const Catalog& catalog) {
+  return read_scenario(*load_scenario(file, overrides, catalog), catalog);
 }
 
 }  // namespace sim

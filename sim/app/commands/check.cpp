@@ -9,7 +9,9 @@
 #include "analysis/summary.h"
 #include "sim/app/commands/commands.h"
 #include "sim/app/kernel_outlook.h"
+#include "sim/app/operations/operations_run.h"
 #include "sim/app/run_setup.h"
+#include "sim/app/scenario_document.h"
 #include "sim/app/summary_text.h"
 
 namespace sim {
@@ -100,8 +102,15 @@ void print_json(const Scenario& scenario, const std::vector<std::vector<MemoryIt
 
 void check(const CheckArguments& arguments) {
   const Catalog catalog;
-  const Scenario scenario =
-      read_scenario(arguments.scenario, {arguments.set, arguments.seed}, catalog);
+  const std::unique_ptr<YamlDocument> document =
+      load_scenario(arguments.scenario, {arguments.set, arguments.seed}, catalog);
+  if (is_operations_scenario(*document)) {
+    const OperationsScenario operations = read_operations_scenario(*document);
+    std::cout << (arguments.json ? operations_check_json(operations)
+                                 : operations_check_text(operations));
+    return;
+  }
+  const Scenario scenario = read_scenario(*document, catalog);
   check_routing(scenario);
   const std::vector<std::vector<MemoryItem>> memory = check_memory(scenario);
   if (arguments.json) {

@@ -15,7 +15,9 @@
 #include "sim/policies/collectives/exchange.h"
 #include "sim/policies/placement/placement.h"
 #include "sim/policies/placement/replica_split.h"
+#include "sim/policies/schedules/layer_schedule.h"
 #include "sim/policies/schedules/pipeline_schedule.h"
+#include "sim/workloads/linear_costs.h"
 #include "topologies/generators.h"
 #include "traces/gating/balance_terms.h"
 #include "traces/gating/gating.h"
@@ -56,6 +58,13 @@ std::vector<Row> policies() {
                     std::string(schedule.help),
                     {{"source", std::string(schedule.source)}}});
   }
+  for (const LayerPolicy& policy : kLayerPolicies) {
+    rows.push_back({"schedule.layer",
+                    std::string(policy.name),
+                    std::string(policy.help),
+                    {{"source", std::string(policy.source)}}});
+  }
+  add_table(rows, "operations.published", kPublishedCosts);
   add_table(rows, "routing.rule", replay_rules());
   add_table(rows, "routing.adapt", adapt_rules());
   add_table(rows, "routing.workload", kNamedWorkloads);

@@ -6,6 +6,8 @@
 #include <memory>
 
 #include "sim/app/commands/commands.h"
+#include "sim/app/operations/operations_run.h"
+#include "sim/app/scenario_document.h"
 #include "sim/app/simulation.h"
 #include "sim/app/summary_text.h"
 
@@ -29,10 +31,25 @@ void show_progress(int done, int steps) {
             << (done == steps ? "\n" : "") << std::flush;
 }
 
+// Layers of given operations: no model, no cluster.
+void run_layers_alone(YamlDocument& document, const RunArguments& arguments) {
+  const OperationsScenario scenario = read_operations_scenario(document);
+  std::function<void(int, int)> progress;
+  if (isatty(STDERR_FILENO) != 0) progress = show_progress;
+  const OperationsOutcome outcome = run_operations(scenario, arguments.results, progress);
+  std::cout << (arguments.json ? operations_json(scenario, outcome)
+                               : operations_text(scenario, outcome));
+}
+
 void run(const RunArguments& arguments) {
   const Catalog catalog;
-  const Scenario scenario =
-      read_scenario(arguments.scenario, {arguments.set, arguments.seed}, catalog);
+  const std::unique_ptr<YamlDocument> document =
+      load_scenario(arguments.scenario, {arguments.set, arguments.seed}, catalog);
+  if (is_operations_scenario(*document)) {
+    run_layers_alone(*document, arguments);
+    return;
+  }
+  const Scenario scenario = read_scenario(*document, catalog);
   RunOptions options;
   options.results = arguments.results;
   if (isatty(STDERR_FILENO) != 0) options.progress = show_progress;
