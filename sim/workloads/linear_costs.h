@@ -70,6 +70,10 @@ inline constexpr std::array<LinearCosts, 3> kPublishedCosts = {{
      0.3},
 }};
 
+// Slopes and start-ups; routing and order; the elements of a gradient (read off the last two rows).
+inline constexpr std::string_view kCostsSource =
+    "FSMoE, arXiv 2501.10714, figure 5; table 2, routing and order; fsmoe-06-all-reduce";
+
 // A transformer layer whose feed-forward part is a mixture of experts, one expert per node, each
 // sharded over the node's GPUs.
 struct LayerShape {

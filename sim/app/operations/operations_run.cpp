@@ -165,14 +165,14 @@ OperationsOutcome run_operations(const OperationsScenario& scenario, const std::
   outcome.fingerprint = fingerprint.text();
   outcome.metrics = metrics.records(scenario.baseline != nullptr);
   outcome.causes = records_of(sum);
+  outcome.costs = {{"operations", std::string(scenario.costs->name), "published",
+                    std::string(kCostsSource), start.time_since_epoch(), true}};
   if (store) {
     RunResult result;
     result.fingerprint = outcome.fingerprint;
     result.wall_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
     result.metrics = outcome.metrics;
-    result.costs.push_back({"operations", std::string(scenario.costs->name), "published",
-                            "FSMoE, arXiv 2501.10714, figure 5 and table 2",
-                            start.time_since_epoch(), true});
+    result.costs = outcome.costs;
     store->finish_run(result);
   }
   return outcome;

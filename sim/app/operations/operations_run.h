@@ -26,6 +26,7 @@ struct OperationsOutcome {
   std::string fingerprint;
   std::vector<ConfigurationOutcome> configurations;
   std::vector<MetricRecord> metrics;
+  std::vector<CostRecord> costs;
   std::vector<CauseRecord> causes;  // of the critical paths, summed over configurations
 };
 

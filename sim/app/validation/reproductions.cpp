@@ -255,11 +255,12 @@ Reproductions read_reproductions(const std::string& folder, const std::string& f
   return result;
 }
 
-Scenario read_run(const ReproductionRun& run, const Catalog& catalog) {
+RunScenario read_run(const ReproductionRun& run, const Catalog& catalog) {
   const std::unique_ptr<YamlDocument> document =
       run.path.empty() ? YamlDocument::load(run.file) : load_part(run.file, run.path);
   try {
     for (const std::string& assignment : run.set) document->set(assignment);
+    if (is_operations_scenario(*document)) return read_operations_scenario(*document);
     return read_scenario(*document, catalog);
   } catch (const Error& error) {
     std::vector<Mistake> mistakes = error.mistakes();

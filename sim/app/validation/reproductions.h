@@ -5,8 +5,10 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "sim/app/operations/operations_scenario.h"
 #include "sim/app/scenario.h"
 #include "sim/app/validation/expression.h"
 #include "sim/core/error.h"
@@ -59,7 +61,9 @@ struct Reproductions {
 Reproductions read_reproductions(const std::string& folder, const std::string& fallback_tolerances,
                                  const Catalog& catalog);
 
-// Its scenario. Throws Error, its mistakes placed at the run where a `set` is at fault.
-Scenario read_run(const ReproductionRun& run, const Catalog& catalog);
+// Its scenario, of steps of a model or of layers of given operations. Throws Error, its mistakes
+// placed at the run where a `set` is at fault.
+using RunScenario = std::variant<Scenario, OperationsScenario>;
+RunScenario read_run(const ReproductionRun& run, const Catalog& catalog);
 
 }  // namespace sim

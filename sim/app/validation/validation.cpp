@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "sim/app/operations/operations_run.h"
 #include "sim/app/run_setup.h"
 #include "sim/app/simulation.h"
 #include "sim/app/validation/provenance.h"
@@ -80,6 +81,24 @@ Answer check_answer(const Scenario& scenario) {
   } catch (const Error& error) {
     answer.refused = error.mistakes().front();
   }
+  return answer;
+}
+
+Answer run_answer(const OperationsScenario& scenario) {
+  Answer answer;
+  const OperationsOutcome outcome = run_operations(scenario, {});
+  for (const MetricRecord& metric : outcome.metrics) answer.values[metric.name] = metric.value;
+  double all = 0;
+  for (const CauseRecord& cause : outcome.causes) all += to_seconds(cause.duration);
+  for (const CauseRecord& cause : outcome.causes)
+    answer.values["causes." + cause.cause] = to_seconds(cause.duration) / all;
+  for (const CostRecord& cost : outcome.costs) answer.provenance.sources.insert(cost.source);
+  return answer;
+}
+
+Answer check_answer(const OperationsScenario&) {
+  Answer answer;
+  answer.refused = Mistake{{}, "layers of given operations have no memory", ""};
   return answer;
 }
 
@@ -172,15 +191,18 @@ class Validator {
     for (const std::string& each : run.set) key += "\n" + each;
     const auto known = by_run_.find(key);
     if (known != by_run_.end()) return *known->second;
-    const Scenario scenario = read_run(run, catalog_);
+    const RunScenario read = read_run(run, catalog_);
+    const auto answer = [&](const auto& scenario) {
+      return quantity.only_check ? check_answer(scenario) : run_answer(scenario);
+    };
     const std::string text = (quantity.only_check ? "check\n" : "run\n") +
                              std::filesystem::path(run.file).parent_path().string() + "\n" +
-                             scenario.text;
+                             std::visit([](const auto& each) { return each.text; }, read);
     auto [found, added] = by_scenario_.try_emplace(text);
     if (added) {
       if (options_.progress) options_.progress(quantity.label);
       if (!quantity.only_check) ++runs_;
-      found->second = quantity.only_check ? check_answer(scenario) : run_answer(scenario);
+      found->second = std::visit(answer, read);
     }
     by_run_[key] = &found->second;
     return found->second;
