@@ -61,17 +61,16 @@ TEST_F(Operations, ListsMakeEveryCombination) {
 }
 
 TEST_F(Operations, MistakesAreToldTogether) {
-  EXPECT_EQ(
-      refused_scenario("workload: {kind: operations, steps: 3}\n"
-                       "operations: {published: fsmoe-c, batch: [], sequence_length: 512,\n"
-                       "  hidden: 1024, ffn_ratio: [4, x], capacity_factor: 1.2}\n"
-                       "schedule: {layer: ds-moe, degree: 2}\n"),
-      "TMP/scenario.yaml:1:30: unknown key 'steps' in workload; possible: kind, layers\n"
-      "TMP/scenario.yaml:2:25: 'fsmoe-c' is not a possible 'published' of operations; did you "
-      "mean 'fsmoe-a'?\n"
-      "TMP/scenario.yaml:2:41: the list 'batch' is empty\n"
-      "TMP/scenario.yaml:3:32: 'ffn_ratio' holds numbers from 0.01 to 1000\n"
-      "TMP/scenario.yaml:4:35: ds-moe overlaps nothing: its degree is 1\n");
+  EXPECT_EQ(refused_scenario("workload: {kind: operations, steps: 3}\n"
+                             "operations: {published: fsmoe-c, batch: [], sequence_length: 512,\n"
+                             "  hidden: 1024, ffn_ratio: [4, x], capacity_factor: 1.2}\n"
+                             "schedule: {layer: ds-moe, degree: 2}\n"),
+            "scenario.yaml:1:30: unknown key 'steps' in workload; possible: kind, layers\n"
+            "scenario.yaml:2:25: 'fsmoe-c' is not a possible 'published' of operations; did you "
+            "mean 'fsmoe-a'?\n"
+            "scenario.yaml:2:41: the list 'batch' is empty\n"
+            "scenario.yaml:3:32: 'ffn_ratio' holds numbers from 0.01 to 1000\n"
+            "scenario.yaml:4:35: ds-moe overlaps nothing: its degree is 1\n");
 }
 
 // sim/scenarios/operations.md names every key that the code asks for, and no other.
