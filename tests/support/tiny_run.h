@@ -124,7 +124,8 @@ struct TinyResult : Observer {
   std::vector<StreamWait> waits;
   std::map<std::pair<int, int>, std::int64_t> dispatched, combined;  // bytes by (from, to)
   std::vector<double> link_payload;                                  // per link, all steps
-  std::vector<std::string> violations;  // of capacities, at every event that was told
+  // Of capacities, at every event that was told, and of critical paths that do not fill their step.
+  std::vector<std::string> violations;
   EventLoop* loop = nullptr;
   FluidNetwork* network = nullptr;
 
@@ -213,6 +214,8 @@ inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
   TaskGraph graph(loop, *result,
                   {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
                    id_of(Cause::kLaunch)});
+  PathLog log;
+  graph.set_path_log(&log);
   result->loop = &loop;
   result->network = &graph.network();
   Routes routes(scenario.cluster);
@@ -228,7 +231,18 @@ inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
     }
     if (kind == TaskKind::kCombine) result->combined[{from.value(), to.value()}] += bytes.count();
   };
-  const auto on_step = [&](const StepResult& step) { result->steps.push_back(step); };
+  const auto on_step = [&](const StepResult& step) {
+    result->steps.push_back(step);
+    Time at = step.start;
+    CauseVector causes{};
+    for (const PathSegment& segment : critical_path(log, log.last())) {
+      if (segment.since != at) result->violations.emplace_back("a hole in the critical path");
+      at = segment.record.end;
+      for (std::size_t c = 0; c < causes.size(); ++c) causes[c] += segment.own[c];
+    }
+    if (at != step.end || causes != step.causes)
+      result->violations.emplace_back("the critical path is not the step's");
+  };
   if (scenario.training) {
     TrainingRun(*scenario.training, setup, loop, graph, network, routing, ledger, traffic, on_step)
         .run();
