@@ -33,8 +33,15 @@ std::span<const std::string> operators_inside(const ExchangeAlgorithm& exchange)
 }
 
 BlockCosts::BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger,
-                       bool local, const ExchangeAlgorithm* exchange, Duration gap)
-    : model_(model), costs_(costs), ledger_(ledger), local_(local), exchange_(exchange), gap_(gap) {
+                       bool local, const ExchangeAlgorithm* exchange, Duration gap,
+                       bool spread_norms)
+    : model_(model),
+      costs_(costs),
+      ledger_(ledger),
+      local_(local),
+      exchange_(exchange),
+      gap_(gap),
+      spread_norms_(spread_norms) {
   for (std::size_t l = 0; l < model.layers.size(); ++l) {
     std::size_t first = 0;
     while (!(model.layers[first] == model.layers[l])) ++first;
@@ -58,8 +65,14 @@ BlockCosts::Key BlockCosts::key_of(int layer, int block, int work, const TokenBa
           sms};
 }
 
-const PricedBlock& BlockCosts::priced(const Key& key, const std::vector<Operator>& operators,
+const PricedBlock& BlockCosts::priced(const Key& key, std::vector<Operator> operators,
                                       const Device& device, int sms) {
+  const int tp = std::get<9>(key);
+  for (Operator& op : operators) {
+    if (!spread_norms_ || op.kind != OperatorKind::kNorm) continue;
+    op.flops = Flops(op.flops.count() / tp);
+    op.activation_bytes = Bytes(op.activation_bytes.count() / tp);
+  }
   PricedBlock block;
   for (const Operator& op : operators) {
     block.kernels.push_back(

@@ -70,9 +70,10 @@ class BlockCosts {
   // Keeps references. `local`: every rank holds all experts (EP 1), so that the experts' kernel is
   // handed the tokens themselves, and what it covers beside its matrices is not run again.
   // `exchange`: behind which the experts run otherwise; what it does to the rows likewise.
-  // `gap`: between two kernels of a stream.
+  // `gap`: between two kernels of a stream. `spread_norms`: the norms of a tensor-parallel block
+  // run on each rank's own tokens (sequence parallelism), before they are gathered.
   BlockCosts(const MoeModel& model, const CostModel& costs, CostLedger& ledger, bool local,
-             const ExchangeAlgorithm* exchange, Duration gap);
+             const ExchangeAlgorithm* exchange, Duration gap, bool spread_norms = false);
 
   void clear() { cache_.clear(); }  // once per step: contexts grow, so batches do not come back
   const PricedBlock& block(int layer, int block, BlockPart part, const TokenBatch& batch, int tp,
@@ -105,8 +106,8 @@ class BlockCosts {
   // Layers that are equal share their prices: the first equal one stands for them.
   using Key = std::tuple<int, int, int, std::int64_t, std::int64_t, double, double, double,
                          std::int64_t, int, const Device*, int>;
-  const PricedBlock& priced(const Key& key, const std::vector<Operator>& operators,
-                            const Device& device, int sms);
+  const PricedBlock& priced(const Key& key, std::vector<Operator> operators, const Device& device,
+                            int sms);
   // What is priced: inference and the forward pass number their block parts from 0.
   enum Work : int { kForward = 0, kInputGradient = 10, kWeightGradient = 20, kRecompute = 30 };
   static Key key_of(int layer, int block, int work, const TokenBatch& batch, int tp,
@@ -122,6 +123,7 @@ class BlockCosts {
   bool local_;
   const ExchangeAlgorithm* exchange_;
   Duration gap_;
+  bool spread_norms_ = false;
   std::vector<int> same_as_;  // per layer
   std::map<Key, PricedBlock> cache_;
 };
