@@ -137,7 +137,9 @@ std::string validation_json(const Validation& validation) {
 std::string validation_markdown(const Validation& validation) {
   std::string out =
       "# Published figures, simulated\n\n"
-      "Made by `simulate validate --all --markdown`; a test recomputes all but the slow rows. "
+      "Made by `simulate validate --markdown`; `--all` runs the slow rows too. A test recomputes "
+      "the "
+      "quick ones. "
       "[README.md](README.md) says what stands behind a row.\n\n" +
       validation_counts(validation) +
       ".\n\nError is simulated over published, less one. It passes within the tolerance of its "
