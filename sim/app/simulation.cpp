@@ -332,11 +332,11 @@ RunOutcome Simulation::run() {
       outcome.metrics.push_back(std::move(metric));
   }
   const std::optional<CapacityRule>& capacity = scenario_.routing.capacity;
-  if (capacity && capacity->kind == CapacityKind::kAdaptive) {
+  if (steps_ended > 0 && capacity && capacity->kind == CapacityKind::kAdaptive) {
     outcome.metrics.push_back({"capacity_factor_mean", factors.mean(), ""});
     outcome.metrics.push_back({"capacity_factor_max", factors.most, ""});
   }
-  if (scenario_.training) add_training_metrics(outcome);
+  if (steps_ended > 0 && scenario_.training) add_training_metrics(outcome);
   outcome.totals = recorder_.totals();
   outcome.costs = cost_records(ledger_, recorder_, setup_, outcome.out_of_range_share);
   add_warnings(scenario_, routing.get(), setup_, loop_.now(), outcome);

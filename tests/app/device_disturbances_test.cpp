@@ -156,6 +156,13 @@ TEST_F(DeviceDisturbancesRun, WithoutAnyStepTheFailureIsAllThatIsTold) {
   EXPECT_THAT(text, HasSubstr("FAILED      gpu 0 stopped at 0.00 ns; gpu 1 waited"));
   EXPECT_THAT(text, HasSubstr("in step 0; 0 steps ended before\n"));
   EXPECT_THAT(text, ::testing::Not(HasSubstr("step time")));
+  const nlohmann::json training =
+      run("[{device: 6, stops: 1 us, timeout: 1 s}]",
+          {"--set", "workload={kind: training, sequence_length: 64, micro_batches: 2, steps: 2}",
+           "--set", "routing={synthetic: {uniform: true}}"});
+  EXPECT_EQ(training["status"], "failed");
+  EXPECT_EQ(metric(training, "stopped_device"), 6);
+  EXPECT_GT(metric(training, "lost_gpu_s"), 8.0);
 }
 
 TEST_F(DeviceDisturbancesRun, MistakesAreNamedAllAtOnce) {
