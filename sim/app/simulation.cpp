@@ -10,6 +10,10 @@
 
 #include "analysis/result_store.h"
 #include "models/model_flops.h"
+#include "sim/app/balanced_routing.h"
+#include "sim/app/kernel_labels.h"
+#include "sim/app/link_sampler.h"
+#include "sim/app/observer_pair.h"
 #include "sim/app/run_setup.h"
 #include "sim/core/error.h"
 #include "sim/policies/collectives/ports_levels.h"
@@ -162,23 +166,54 @@ void add_warnings(const Scenario& scenario, const RoutingSource* routing,
   }
 }
 
+// "gpu 3, h100-sxm of node 0", with several pipeline stages ", stage 1" too.
+std::vector<std::string> device_names(const Scenario& scenario) {
+  std::vector<std::string> names;
+  for (int r = 0; r < scenario.layout.world; ++r) {
+    const ClusterDevice& device = scenario.cluster.devices[static_cast<std::size_t>(r)];
+    names.push_back("gpu " + std::to_string(r) + ", " + device.device_type + " of node " +
+                    std::to_string(device.node.value()));
+    if (scenario.layout.pp > 1)
+      names.back() += ", stage " + std::to_string(scenario.layout.stage(r));
+  }
+  return names;
+}
+
+std::vector<int> nodes_of(const Cluster& cluster) {
+  std::vector<int> nodes;
+  for (const ClusterDevice& device : cluster.devices) nodes.push_back(device.node.value());
+  return nodes;
+}
+
 class Simulation {
  public:
   Simulation(const Scenario& scenario, const RunOptions& options)
       : scenario_(scenario),
         options_(options),
-        costs_(make_costs(scenario)),
+        costs_(options.removed == Counterfactual::kStartup
+                   ? without_fixed_part(make_costs(scenario))
+                   : make_costs(scenario)),
         setup_(make_setup(scenario, *costs_, *scenario.exchange)),
         routes_(scenario.cluster),
         recorder_(scenario.layout.world, scenario.layout.stage_ranks(),
                   static_cast<int>(scenario.model.layers.size()),
                   scenario.network.fidelity == Fidelity::kFlows),
-        graph_(loop_, recorder_,
+        labels_(ledger_, setup_),
+        timeline_(make_timeline()),
+        observers_(recorder_, timeline_ ? static_cast<Observer&>(*timeline_) : no_timeline_),
+        graph_(loop_, timeline_ ? static_cast<Observer&>(observers_) : recorder_,
                {id_of(Cause::kNetwork), id_of(Cause::kCongestion), id_of(Cause::kStartup),
                 id_of(Cause::kLaunch), id_of(Cause::kSlowDevice), id_of(Cause::kJitter)}),
         network_(scenario.cluster, routes_, graph_.network(), memory_bandwidths(setup_)),
         disturbances_(scenario.disturbances, loop_, network_, scenario.seed) {
     if (scenario.network.fidelity == Fidelity::kPorts) add_ports();
+    remove_cause();
+    if (options.follow_path) graph_.set_path_log(&path_log_);
+    if (timeline_ != nullptr) {
+      graph_.count_bytes();
+      links_ =
+          std::make_unique<LinkSampler>(loop_, network_, port_network_ ? &*port_network_ : nullptr);
+    }
     if (scenario.device_disturbances.empty()) return;
     device_disturbances_.emplace(scenario.device_disturbances, scenario.cluster.devices.size(),
                                  scenario.seed);
@@ -193,8 +228,11 @@ class Simulation {
     for (const Device* device : setup.devices) result.push_back(device->memory_bandwidth);
     return result;
   }
+  std::unique_ptr<TimelineRecorder> make_timeline();
   void add_ports();
   void add_training_metrics(RunOutcome& outcome) const;
+  void remove_cause();
+  void tell_step(const StepBatch& batch);
   std::int64_t begin_store();
   void finish_store(const RunOutcome& outcome);
 
@@ -205,6 +243,12 @@ class Simulation {
   Routes routes_;
   EventLoop loop_;
   Recorder recorder_;
+  CostLedger ledger_;
+  KernelLabels labels_;
+  std::unique_ptr<TimelineRecorder> timeline_;  // null without one, as links_
+  Observer no_timeline_;
+  ObserverPair observers_;
+  PathLog path_log_;
   TaskGraph graph_;
   ClusterNetwork network_;
   LinkDisturbances disturbances_;
@@ -212,9 +256,16 @@ class Simulation {
   std::optional<PortLevels> levels_;  // ports only, as the next two
   std::optional<PortNetwork> port_network_;
   std::optional<PortLowering> port_lowering_;
-  CostLedger ledger_;
+  std::unique_ptr<LinkSampler> links_;
   std::optional<ResultStore> store_;
 };
+
+std::unique_ptr<TimelineRecorder> Simulation::make_timeline() {
+  if (!options_.timeline) return nullptr;
+  return std::make_unique<TimelineRecorder>(
+      *options_.timeline, device_names(scenario_),
+      [this](const TaskTag& tag, DeviceId device) { return labels_.of(tag, device); });
+}
 
 void Simulation::add_ports() {
   std::string reason;
@@ -247,6 +298,33 @@ void Simulation::add_training_metrics(RunOutcome& outcome) const {
   outcome.metrics.push_back({"model_flops_per_s_per_gpu", per_gpu, "flop/s"});
   outcome.metrics.push_back({"mfu", per_gpu / peak, ""});
   outcome.metrics.push_back({"pipeline_bubble_fraction", steps > 0 ? bubble / steps : 0, ""});
+}
+
+// What of a counterfactual lies in the run, not in the scenario (counterfactual.h).
+void Simulation::remove_cause() {
+  const Counterfactual removed = options_.removed;
+  setup_.communication_waits = removed != Counterfactual::kPerfectOverlap;
+  setup_.collectives_have_startup = removed != Counterfactual::kStartup;
+  if (removed != Counterfactual::kNetwork) return;
+  FluidNetwork& fluid = graph_.network();
+  for (int d = 0; d < scenario_.layout.world; ++d) {
+    for (const ResourceId own : {network_.copy(DeviceId(d)), network_.memory(DeviceId(d))})
+      fluid.set_capacity(own, Bandwidth(fluid.capacity(own).count() * kInfiniteNetwork));
+  }
+}
+
+void Simulation::tell_step(const StepBatch& batch) {
+  if (!options_.on_step) return;
+  const std::vector<PathSegment> path = critical_path(path_log_, path_log_.last());
+  const std::function<std::string(ResourceId)> name = [this](ResourceId resource) {
+    std::string text = network_.name_of(resource);
+    if (!text.empty() || !port_network_) return text;
+    for (const PortNetwork::Cut& cut : port_network_->cuts()) {
+      if (cut.resource == resource) text = cut.name;
+    }
+    return text;
+  };
+  options_.on_step({batch, path, setup_.placements, name});
 }
 
 std::int64_t Simulation::begin_store() {
@@ -306,12 +384,17 @@ RunOutcome Simulation::run() {
     for (const RoutedBlockFacts& block : result.facts.blocks) factors.add(block.capacity);
     StepBatch batch = recorder_.take_step(result, network_, disturbances_,
                                           port_network_ ? &*port_network_ : nullptr, peak);
+    if (timeline_ != nullptr) batch.spans = timeline_->take_step(result.step, result.end, *links_);
     if (result.step + 1 == scenario_.steps()) disturbances_.stop();
     if (store_) store_->add(batch);
+    tell_step(batch);
     if (options_.progress) options_.progress(result.step + 1, scenario_.steps());
   };
   NoRouting none;
-  RoutingSource& source = routing ? *routing : none;
+  std::optional<BalancedRouting> balanced;
+  if (routing && options_.removed == Counterfactual::kBalance)
+    balanced.emplace(*routing, setup_.placements, scenario_.layout, nodes_of(scenario_.cluster));
+  RoutingSource& source = balanced ? *balanced : routing ? *routing : none;
   if (scenario_.training) {
     TrainingRun(*scenario_.training, setup_, loop_, graph_, network_, source, ledger_, traffic,
                 on_step)
@@ -351,6 +434,7 @@ RunOutcome Simulation::run() {
                     cpu_seconds() - cpu,
                     std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count(),
                     peak_resident()};
+  if (timeline_ != nullptr) outcome.timeline = timeline_->finish();
   finish_store(outcome);
   return outcome;
 }
@@ -365,7 +449,9 @@ double RunOutcome::metric(std::string_view name) const {
 }
 
 RunOutcome run_scenario(const Scenario& scenario, const RunOptions& options) {
-  return Simulation(scenario, options).run();
+  if (options.removed == Counterfactual::kNone) return Simulation(scenario, options).run();
+  const Scenario changed = without(options.removed, scenario);
+  return Simulation(changed, options).run();
 }
 
 }  // namespace sim

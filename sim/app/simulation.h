@@ -10,9 +10,12 @@
 
 #include "analysis/records.h"
 #include "models/memory.h"
+#include "sim/app/counterfactual.h"
 #include "sim/app/recorder.h"
 #include "sim/app/run_failure.h"
 #include "sim/app/scenario.h"
+#include "sim/app/step_evidence.h"
+#include "sim/app/timeline_recorder.h"
 #include "sim/workloads/block_costs.h"
 #include "traces/routing.h"
 
@@ -22,6 +25,10 @@ inline constexpr std::string_view kVersion = "0.1.0";
 
 struct RunOptions {
   std::string results;  // database to append to; empty: none
+  std::optional<TimelineChoice> timeline;
+  Counterfactual removed = Counterfactual::kNone;
+  bool follow_path = false;  // the evidence has the critical path
+  std::function<void(const StepEvidence&)> on_step;
   std::function<void(int done, int steps)> progress;
 };
 
@@ -53,6 +60,7 @@ struct RunOutcome {
   // A rank stopped: what is above is of the steps that ended. Without any the metrics are the
   // failure's alone.
   std::optional<RunFailure> failure;
+  std::optional<TimelineReport> timeline;
 
   double metric(std::string_view name) const;  // REQUIRES: it exists
 };

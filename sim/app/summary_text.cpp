@@ -164,6 +164,18 @@ std::string groups_text(const ParallelLayout& layout) {
   return text + "\n";
 }
 
+std::string timeline_text(const TimelineReport& timeline) {
+  std::string text = fmt::format("timeline: {} events in {}; open it at ui.perfetto.dev\n",
+                                 timeline.events, timeline.file);
+  if (timeline.left_out > 0) {
+    text += fmt::format(
+        "timeline: {} later events are left out; choose with --timeline-ranks, --timeline-layers, "
+        "--timeline-steps, or raise --timeline-limit\n",
+        timeline.left_out);
+  }
+  return text;
+}
+
 std::string batch_text(const Scenario& scenario) {
   const InferenceWorkload& workload = scenario.workload;
   std::string text =
@@ -213,6 +225,7 @@ std::string end_text(const Scenario& scenario, const RunOutcome& outcome,
       fmt::format("{} events, {} tasks, {} transfers in {:.2f} CPU s, {} at peak\n",
                   outcome.effort.events, outcome.effort.tasks, outcome.effort.transfers,
                   outcome.effort.cpu_s, format_bytes(Bytes(outcome.effort.peak_resident_bytes)));
+  if (outcome.timeline) text += timeline_text(*outcome.timeline);
   if (!results.empty())
     text += fmt::format("results: run {} in {}; ask `simulate query {} summary`\n", outcome.run_id,
                         results, results);
@@ -332,6 +345,11 @@ std::string summary_json(const Scenario& scenario, const RunOutcome& outcome) {
   json["rank_seconds_by_label"] = labels;
   json["outside_calibrated_range_share"] = outcome.out_of_range_share;
   json["warnings"] = outcome.warnings;
+  if (outcome.timeline) {
+    json["timeline"] = {{"file", outcome.timeline->file},
+                        {"events", outcome.timeline->events},
+                        {"left_out", outcome.timeline->left_out}};
+  }
   json["effort"] = {{"events", outcome.effort.events},
                     {"tasks", outcome.effort.tasks},
                     {"transfers", outcome.effort.transfers},

@@ -272,8 +272,9 @@ void TaskGraph::end_part(std::int32_t c, std::int32_t slot, std::int32_t initiat
   const DeviceId peer = first.device;
   const Time since = part.entered_at;
   const Duration waited = std::clamp(first.entered_at - since, Duration(0), loop_.now() - since);
-  observer_.on_part(
-      {task.spec.tag, device, since, loop_.now(), peer, root == p ? Duration(0) : waited});
+  PartSpan span{task.spec.tag, device, since, loop_.now(), peer, root == p ? Duration(0) : waited};
+  if (count_bytes_) add_bytes(collective, p, span);
+  observer_.on_part(span);
   const Time peer_ready = root == p ? since : first.entered_at;
   const std::int32_t index = part.task;
   const bool last = --collective.parts_left == 0;

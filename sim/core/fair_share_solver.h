@@ -84,6 +84,12 @@ class FairShareSolver {
   std::size_t transfers_on(ResourceId resource) const {
     return resources_[resource.index()].members.size();
   }
+  // Bytes per ps that flow through it. REQUIRES: settled.
+  double load(ResourceId resource) const {
+    const Share& s = shares_[resource.index()];
+    if (transfers_on(resource) == 0) return 0;  // without the residue of rounding
+    return s.level < kNever ? s.capacity : s.frozen;
+  }
   // Time (ps) in which the resource had at least one transfer, up to `now`.
   double busy(ResourceId resource, double now) const {
     const Resource& at = resources_[resource.index()];

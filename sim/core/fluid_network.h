@@ -61,6 +61,12 @@ class FluidNetwork {
   bool starves(ResourceId resource) const {
     return solver_.capacity(resource) == 0 && solver_.transfers_on(resource) > 0;
   }
+  // Bytes that flow through it now, of what it could carry: 0 to 1; 0 without capacity. Between two
+  // events of the network; at the instant of one it may still be that of before.
+  double utilisation(ResourceId resource) const {
+    const double most = solver_.capacity(resource);
+    return most > 0 ? solver_.load(resource) / most : 0;
+  }
   std::uint64_t transfers_started() const { return started_; }
   std::uint64_t level_changes() const { return solver_.level_changes(); }
   // Time in which it had at least one transfer, an endless load included. REQUIRES: no transfer is

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "sim/core/id.h"
 #include "sim/core/units.h"
@@ -58,6 +59,9 @@ struct PartSpan {
   Time end;
   DeviceId waited_for;  // whose late start held this part up last; its own device when nobody's did
   Duration wait_peer{};  // how long that was
+  // What its transfers brought away and in; -1: not counted (TaskGraph::count_bytes).
+  std::int64_t sent_bytes = -1;
+  std::int64_t received_bytes = -1;
 };
 
 // A collective as a whole: from when its first part was past its start-up to its last end, and what
@@ -81,6 +85,14 @@ struct StreamWait {
   TaskTag released_by;  // the task or part that ended this wait; kind -1: nobody's end did
 };
 
+// A device's memory from `time` on: an item grows or shrinks.
+struct MemoryChange {
+  DeviceId device;
+  Time time;
+  std::string_view item;  // "activations"; the text need not outlive the call
+  std::int64_t delta_bytes = 0;
+};
+
 class Observer {
  public:
   virtual ~Observer() = default;
@@ -88,6 +100,7 @@ class Observer {
   virtual void on_part(const PartSpan&) {}
   virtual void on_collective(const CollectiveSpan&) {}
   virtual void on_wait(const StreamWait&) {}
+  virtual void on_memory(const MemoryChange&) {}
 };
 
 }  // namespace sim

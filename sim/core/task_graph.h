@@ -101,6 +101,9 @@ class TaskGraph {
   using Done = std::function<void(Time, const CauseVector&)>;
   void when_done(std::span<const TaskId> after, Done done);
 
+  // From now on the parts of collectives tell the bytes they send and receive.
+  void count_bytes() { count_bytes_ = true; }
+
   // A stream's idle time and the causes of a path are counted from here on; called when a step
   // begins.
   void mark_step_begin();
@@ -259,6 +262,7 @@ class TaskGraph {
   void part_served(std::int32_t collective, std::int32_t slot, std::int32_t initiator);
   PathInside path_to_now(const StageState& initiator, const StageState& served) const;
   void certify(const Collective& collective);
+  void add_bytes(const Collective& collective, std::int32_t part, PartSpan& span) const;
   enum class EndedBy : std::uint8_t { kTransfers, kFloor };
   void end_part(std::int32_t collective, std::int32_t slot, std::int32_t initiator, EndedBy by);
 
@@ -288,6 +292,7 @@ class TaskGraph {
   Time step_begin_;
   std::uint64_t tasks_run_ = 0;
   std::size_t live_ = 0;
+  bool count_bytes_ = false;
 };
 
 }  // namespace sim

@@ -15,14 +15,14 @@ double least_seconds(Flops flops, Bytes bytes, DType dtype, const Device& device
 
 }  // namespace
 
-std::int32_t CostLedger::line(const std::string& kernel, const std::string& device,
-                              const KernelCost& cost) {
+std::int32_t CostLedger::line(const std::string& kernel, OperatorKind kind,
+                              const std::string& device, const KernelCost& cost) {
   const auto key = std::make_tuple(kernel, device, static_cast<int>(cost.label),
                                    std::string(cost.source), cost.in_range);
   const auto [at, added] = index_.try_emplace(key, static_cast<std::int32_t>(lines_.size()));
   if (added)
     lines_.push_back(
-        {kernel, device, cost.label, std::string(cost.source), cost.in_range, Duration(0)});
+        {kernel, kind, device, cost.label, std::string(cost.source), cost.in_range, Duration(0)});
   return at->second;
 }
 
@@ -210,7 +210,7 @@ PricedKernel BlockCosts::expert_activation(BlockId block, std::span<const std::i
 
 PricedKernel BlockCosts::price(OperatorKind kind, const std::string& name, const KernelCost& cost,
                                double least_s, const Device& device) {
-  return {kind, cost.time, cost.fixed, ledger_.line(name, device.name, cost), least_s};
+  return {kind, cost.time, cost.fixed, ledger_.line(name, kind, device.name, cost), least_s};
 }
 
 std::span<const std::string> BlockCosts::covered(int layer, int block, const Device& device) const {

@@ -45,13 +45,15 @@ class CostLedger {
  public:
   struct Line {
     std::string kernel;
+    OperatorKind kind = OperatorKind::kNorm;
     std::string device;
     CostLabel label = CostLabel::kRoofline;
     std::string source;
     bool in_range = true;
     Duration total{};
   };
-  std::int32_t line(const std::string& kernel, const std::string& device, const KernelCost& cost);
+  std::int32_t line(const std::string& kernel, OperatorKind kind, const std::string& device,
+                    const KernelCost& cost);
   void book(std::int32_t line, Duration time) {
     lines_[static_cast<std::size_t>(line)].total += time;
   }

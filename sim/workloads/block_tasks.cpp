@@ -118,6 +118,17 @@ void BlockTasks::wait(Cursor& cursor, TaskId part) {
   }
 }
 
+std::vector<TaskId> BlockTasks::add_collective(TaskTag tag, std::span<const PartSpec> parts,
+                                               TaskGraph::BodyMaker make) {
+  if (setup_.collectives_have_startup) return graph_.add_collective(tag, parts, std::move(make));
+  return graph_.add_collective(tag, parts, [make = std::move(make)](CollectiveBody& body) {
+    make(body);
+    body.startup.assign(body.startup.size(), Duration(0));
+    body.beside = Duration(0);
+    for (CollectiveBody::Stage& stage : body.stages) stage.delay = Duration(0);
+  });
+}
+
 TaskGraph::BodyMaker BlockTasks::body_of(const GroupCollective& call, int layer) {
   return [this, call, layer](CollectiveBody& body) {
     const TrafficSink sink = [&](DeviceId from, DeviceId to, Bytes bytes) {
@@ -139,7 +150,7 @@ std::vector<TaskId> BlockTasks::beside(const GroupCollective& call, Lane& lane,
     part.after.push_back(cursor.last);
     parts.push_back(std::move(part));
   }
-  return graph_.add_collective(stamp.tag(call.kind), parts, body_of(call, stamp.layer));
+  return add_collective(stamp.tag(call.kind), parts, body_of(call, stamp.layer));
 }
 
 void BlockTasks::collective(const GroupCollective& call, Lane& lane, const Stamp& stamp) {
@@ -165,7 +176,7 @@ std::vector<TaskId> BlockTasks::reduction(const GroupCollective& call,
     part.after = after[i];
     parts.push_back(std::move(part));
   }
-  return graph_.add_collective(stamp.tag(call.kind), parts, body_of(call, stamp.layer));
+  return add_collective(stamp.tag(call.kind), parts, body_of(call, stamp.layer));
 }
 
 std::vector<TaskId> BlockTasks::exchange(const std::shared_ptr<BlockExchange>& data, TaskKind kind,
@@ -192,7 +203,7 @@ std::vector<TaskId> BlockTasks::exchange(const std::shared_ptr<BlockExchange>& d
     if (!setup_.communication_waits) part.held_amount = 0;
     parts.push_back(std::move(part));
   }
-  return graph_.add_collective(stamp.tag(kind), parts, [this, data, kind](CollectiveBody& body) {
+  return add_collective(stamp.tag(kind), parts, [this, data, kind](CollectiveBody& body) {
     fill_exchange(*data, kind, body);
   });
 }
@@ -263,7 +274,7 @@ BlockTasks::Send BlockTasks::send(DeviceId from, DeviceId to, Bytes bytes,
   parts[0].after.assign(after.begin(), after.end());
   parts[1].stream = pipeline_stream(to, from, false, stamp.pass);
   const int layer = stamp.layer;
-  const std::vector<TaskId> ids = graph_.add_collective(
+  const std::vector<TaskId> ids = add_collective(
       stamp.tag(TaskKind::kPipelineSend), parts,
       [this, from, to, bytes, layer](CollectiveBody& body) {
         const TrafficSink sink = [&](DeviceId source, DeviceId destination, Bytes payload) {

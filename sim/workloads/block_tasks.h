@@ -124,6 +124,8 @@ class BlockTasks {
                                                   const Stamp& stamp);
   void fill_exchange(BlockExchange& from, TaskKind kind, CollectiveBody& body);
   TaskGraph::BodyMaker body_of(const GroupCollective& call, int layer);
+  std::vector<TaskId> add_collective(TaskTag tag, std::span<const PartSpec> parts,
+                                     TaskGraph::BodyMaker make);
   StreamId pipeline_stream(DeviceId rank, DeviceId other, bool sends, PassKind pass);
 
   const InferenceSetup& setup_;

@@ -125,7 +125,8 @@ void InferenceStep::routed_block(int layer, int block, int routed_index, Phase p
     for (std::size_t i = 0; i < dispatched.size(); ++i) {
       const int r = static_cast<int>(group.exchange->ranks[i].index());
       // A kernel that communication leaves nearly no SMs waits for all of them.
-      const bool beside = overlap && (setup_.receive_hook || !setup_.exchange->receive_hook);
+      const bool beside = overlap && setup_.communication_waits &&
+                          (setup_.receive_hook || !setup_.exchange->receive_hook);
       const int sms = beside ? device(r).sms - setup_.communication_sms : device(r).sms;
       if (!overlap) tasks_.wait(lane_.of(r), dispatched[i]);
       tasks_.kernels(r, lane_.of(r),

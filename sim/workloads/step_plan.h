@@ -86,6 +86,8 @@ struct InferenceSetup {
   // False, of a counterfactual: no kernel waits for communication, which holds no SM; the step ends
   // when both have ended.
   bool communication_waits = true;
+  // False (a counterfactual): collectives start without serial work of their own.
+  bool collectives_have_startup = true;
 };
 
 // What a rank holds in a step: one entry per sequence.

@@ -10,6 +10,7 @@
 #include "sim/app/scenario_document.h"
 #include "sim/app/simulation.h"
 #include "sim/app/summary_text.h"
+#include "sim/core/error.h"
 
 namespace sim {
 namespace {
@@ -19,8 +20,34 @@ struct RunArguments {
   std::string results;
   std::vector<std::string> set;
   std::optional<std::string> seed;
+  std::optional<std::string> timeline;
+  std::int64_t timeline_limit = kTimelineLimit;
+  std::optional<std::string> timeline_ranks;
+  std::optional<std::string> timeline_layers;
+  std::optional<std::string> timeline_steps;
   bool json = false;
 };
+
+std::optional<TimelineChoice> timeline_choice(const RunArguments& arguments,
+                                              const Scenario& scenario) {
+  if (!arguments.timeline) return std::nullopt;
+  TimelineChoice choice;
+  choice.file = *arguments.timeline;
+  choice.limit = arguments.timeline_limit;
+  const auto read = [](const std::optional<std::string>& text, const char* option,
+                       std::size_t count, NumberRanges& ranges) {
+    if (text) ranges = NumberRanges(*text, option, static_cast<std::int64_t>(count) - 1);
+  };
+  read(arguments.timeline_ranks, "--timeline-ranks", scenario.cluster.devices.size(), choice.ranks);
+  read(arguments.timeline_layers, "--timeline-layers", scenario.model.layers.size(), choice.layers);
+  read(arguments.timeline_steps, "--timeline-steps",
+       static_cast<std::size_t>(scenario.steps()), choice.steps);
+  if (choice.file == arguments.results) {
+    throw Error("--timeline and --results name one file, '" + choice.file + "'",
+                "give the timeline a name of its own");
+  }
+  return choice;
+}
 
 void show_progress(int done, int steps) {
   constexpr int kWidth = 30;
@@ -52,6 +79,7 @@ void run(const RunArguments& arguments) {
   const Scenario scenario = read_scenario(*document, catalog);
   RunOptions options;
   options.results = arguments.results;
+  options.timeline = timeline_choice(arguments, scenario);
   if (isatty(STDERR_FILENO) != 0) options.progress = show_progress;
   const RunOutcome outcome = run_scenario(scenario, options);
   std::cout << (arguments.json ? summary_json(scenario, outcome)
@@ -72,6 +100,20 @@ void attach_run(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   command->add_option("--seed", arguments->seed, "the seed, instead of the scenario's");
+  CLI::Option* timeline = command->add_option(
+      "--timeline", arguments->timeline, "write a trace that ui.perfetto.dev opens: FILE.json");
+  command
+      ->add_option("--timeline-limit", arguments->timeline_limit,
+                   "events of it at most, about 160 bytes each")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(timeline)
+      ->capture_default_str();
+  command->add_option("--timeline-ranks", arguments->timeline_ranks, "only these GPUs: 0-7,64")
+      ->needs(timeline);
+  command->add_option("--timeline-layers", arguments->timeline_layers, "only these layers")
+      ->needs(timeline);
+  command->add_option("--timeline-steps", arguments->timeline_steps, "only these steps, from 0")
+      ->needs(timeline);
   command->add_flag("--json", arguments->json, "the summary as JSON");
   command->callback([arguments] { run(*arguments); });
 }
