@@ -40,8 +40,8 @@ std::optional<TimelineChoice> timeline_choice(const RunArguments& arguments,
   };
   read(arguments.timeline_ranks, "--timeline-ranks", scenario.cluster.devices.size(), choice.ranks);
   read(arguments.timeline_layers, "--timeline-layers", scenario.model.layers.size(), choice.layers);
-  read(arguments.timeline_steps, "--timeline-steps",
-       static_cast<std::size_t>(scenario.steps()), choice.steps);
+  read(arguments.timeline_steps, "--timeline-steps", static_cast<std::size_t>(scenario.steps()),
+       choice.steps);
   if (choice.file == arguments.results) {
     throw Error("--timeline and --results name one file, '" + choice.file + "'",
                 "give the timeline a name of its own");
@@ -60,6 +60,10 @@ void show_progress(int done, int steps) {
 
 // Layers of given operations: no model, no cluster.
 void run_layers_alone(YamlDocument& document, const RunArguments& arguments) {
+  if (arguments.timeline) {
+    throw Error("--timeline does not go with workload.kind operations",
+                "a timeline shows the GPUs of a cluster, and this kind has none");
+  }
   const OperationsScenario scenario = read_operations_scenario(document);
   std::function<void(int, int)> progress;
   if (isatty(STDERR_FILENO) != 0) progress = show_progress;
