@@ -36,9 +36,8 @@ double balanced_rows(const InferenceSetup& setup, const TrainingWorkload& worklo
 
 }  // namespace
 
-std::vector<MemoryItem> training_memory(const InferenceSetup& setup,
-                                        const TrainingWorkload& workload, int stage,
-                                        int expert_slots, Bytes framework_reserve) {
+StageMemory stage_memory(const InferenceSetup& setup, const TrainingWorkload& workload, int stage,
+                         int expert_slots, Bytes framework_reserve) {
   const MoeModel& model = setup.model;
   const ParallelLayout& layout = setup.layout;
   const PipelineSchedule& schedule = workload.schedule;
@@ -86,8 +85,6 @@ std::vector<MemoryItem> training_memory(const InferenceSetup& setup,
   sharding.expert_replicas = layout.edp * copies;
   items.add(model_state_memory(parameters, workload.formats, sharding));
 
-  for (const auto& [chunk, count] : fullest_moment(workload, stage, kept))
-    items.add(kept[static_cast<std::size_t>(chunk)], count);
   if (again > Bytes(0)) items.add({"activations: recomputed at once", again});
 
   const std::vector<BlockId> routed = routed_blocks(model);
@@ -99,6 +96,17 @@ std::vector<MemoryItem> training_memory(const InferenceSetup& setup,
                             model.hidden, expert_slots)});
   }
   items.add({"framework reserve", framework_reserve});
+  return {items.take(), std::move(kept)};
+}
+
+std::vector<MemoryItem> training_memory(const InferenceSetup& setup,
+                                        const TrainingWorkload& workload, int stage,
+                                        int expert_slots, Bytes framework_reserve) {
+  const StageMemory memory = stage_memory(setup, workload, stage, expert_slots, framework_reserve);
+  Items items;
+  items.add(memory.always);
+  for (const auto& [chunk, count] : fullest_moment(workload, stage, memory.kept))
+    items.add(memory.kept[static_cast<std::size_t>(chunk)], count);
   return items.take();
 }
 

@@ -10,6 +10,15 @@
 
 namespace sim {
 
+// Of a rank of a stage: what it holds all the time, and what one micro-batch keeps from its forward
+// to its backward pass in each chunk of the stage.
+struct StageMemory {
+  std::vector<MemoryItem> always;
+  std::vector<std::vector<MemoryItem>> kept;
+};
+StageMemory stage_memory(const InferenceSetup& setup, const TrainingWorkload& workload, int stage,
+                         int expert_slots, Bytes framework_reserve);
+
 // Named items at the fullest moment of a step, of a rank of `stage`. Every micro-batch in flight
 // keeps its activations; experts' rows are those of balanced routing (an estimate: what a run
 // routes is not known before it runs).
