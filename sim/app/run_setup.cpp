@@ -163,6 +163,7 @@ InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
                        scenario.placement.split,
                        {},
                        nullptr};
+  setup.framework_reserve = scenario.framework_reserve;
   setup.chain_kernels = scenario.training.has_value();
   for (const ClusterDevice& device : scenario.cluster.devices) {
     setup.devices.push_back(&scenario.device_types.at(device.device_type));

@@ -211,6 +211,7 @@ class Simulation {
     if (options.follow_path) graph_.set_path_log(&path_log_);
     if (timeline_ != nullptr) {
       graph_.count_bytes();
+      setup_.memory_changes = [this](const MemoryChange& change) { timeline_->on_memory(change); };
       links_ =
           std::make_unique<LinkSampler>(loop_, network_, port_network_ ? &*port_network_ : nullptr);
     }

@@ -88,6 +88,7 @@ class TaskGraph {
   void set_speeds(DeviceSpeeds* speeds) { speeds_ = speeds; }
 
   FluidNetwork& network() { return network_; }
+  Time now() const { return loop_.now(); }
   // `gap`: least time between the end of one task of the stream and the start of the next.
   StreamId add_stream(DeviceId device, StreamKind kind, Duration gap);
   HeldId add_held(std::int64_t capacity);

@@ -80,6 +80,9 @@ struct InferenceSetup {
   const ReplicaSplit* split = nullptr;
   std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
   const PortLowering* ports = nullptr;      // null: a transfer per pair of ranks
+  // Told of training's memory as it grows and shrinks, when somebody draws it; else empty.
+  std::function<void(const MemoryChange&)> memory_changes;
+  Bytes framework_reserve;  // of that memory
   // Kernels of a rank that follow one another are one task: what they hold (SMs) stays held between
   // them. For training, whose tasks are many.
   bool chain_kernels = false;

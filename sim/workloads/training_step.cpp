@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/core/error.h"
+#include "sim/workloads/training_rank_memory.h"
 
 namespace sim {
 
@@ -37,6 +38,21 @@ TrainingStep::TrainingStep(const InferenceSetup& setup, const TrainingWorkload& 
   }
 }
 
+void TrainingStep::tell_memory(int rank, std::string_view item, Bytes bytes, int sign) {
+  if (bytes == Bytes(0)) return;
+  setup_.memory_changes({DeviceId(rank), tasks_.graph().now(), item, sign * bytes.count()});
+}
+
+void TrainingStep::tell_memory(int rank, int stage, const Slot& slot) {
+  if (kept_.empty()) return;
+  for (const std::optional<Pass>& pass : {std::optional<Pass>(slot.first), slot.beside}) {
+    if (!pass || pass->kind == PassOf::kInputGradient) continue;
+    const Bytes kept =
+        kept_[static_cast<std::size_t>(stage)][static_cast<std::size_t>(pass->chunk)];
+    tell_memory(rank, "activations", kept, pass->kind == PassOf::kForward ? 1 : -1);
+  }
+}
+
 void TrainingStep::begin(int step, int routing_step, TaskGraph::Done done) {
   step_ = step;
   routing_step_ = routing_step;
@@ -56,6 +72,19 @@ void TrainingStep::begin(int step, int routing_step, TaskGraph::Done done) {
   launched_.clear();
   for (const Cursor& cursor : world.cursors) launched_.push_back(cursor.last);
   gradients_.begin_step(step, world);
+  if (setup_.memory_changes && kept_.empty()) {
+    for (int stage = 0; stage < setup_.layout.pp; ++stage) {
+      const int slots = stage_share(setup_, 0, 0, false, false).expert_slots;
+      const StageMemory memory =
+          stage_memory(setup_, workload_, stage, slots, setup_.framework_reserve);
+      kept_.emplace_back();
+      for (const std::vector<MemoryItem>& chunk : memory.kept) kept_.back().push_back(total(chunk));
+      const int first = setup_.layout.first_rank(stage);
+      for (int r = first; r < first + setup_.layout.stage_ranks(); ++r) {
+        for (const MemoryItem& item : memory.always) tell_memory(r, item.name, item.bytes, 1);
+      }
+    }
+  }
   build_what_can_be();
 }
 
@@ -191,7 +220,8 @@ void TrainingStep::build_slot(int stage) {
     std::vector<TaskId> last = lane.of(r).needs;
     last.push_back(lane.of(r).last);
     if (two) last.push_back(other->of(r).last);
-    tasks_.graph().when_done(last, [this, stage, index](Time, const CauseVector&) {
+    tasks_.graph().when_done(last, [this, stage, index, r](Time, const CauseVector&) {
+      tell_memory(r, stage, workload_.schedule.order[static_cast<std::size_t>(stage)][index]);
       Stage& here = stages_[static_cast<std::size_t>(stage)];
       if (here.ended > index) return;  // another rank was first
       here.ended = index + 1;

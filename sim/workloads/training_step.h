@@ -53,6 +53,9 @@ class TrainingStep {
   void end_pass(int stage, const Pass& pass, Lane& lane);
   void send_on(int stage, const Pass& pass, int from_part, int to_part, Direction direction,
                Lane& lane);
+  // The slot has ended on a rank: what its forward keeps is there, what its backward kept is gone.
+  void tell_memory(int rank, int stage, const Slot& slot);
+  void tell_memory(int rank, std::string_view item, Bytes bytes, int sign);
   const std::vector<RoutedPlan>& plans_of(int micro_batch);
   void forget_plans(int micro_batch, int part);
   void add_facts(std::vector<RoutedPlan>& plans);
@@ -70,6 +73,7 @@ class TrainingStep {
   Bytes sent_bytes_;  // of one rank, between two stages
   std::vector<BlockId> routed_;
   std::vector<std::vector<std::size_t>> last_weight_slot_;  // [stage][chunk]
+  std::vector<std::vector<Bytes>> kept_;                    // [stage][chunk], when somebody asks
 
   int step_ = 0;
   int routing_step_ = 0;
