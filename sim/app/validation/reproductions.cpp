@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "sim/app/scenario_document.h"
 #include "sim/app/validation/inline_scenario.h"
 #include "sim/input/suggestion.h"
+#include "sim/input/text_file.h"
 
 namespace sim {
 namespace fs = std::filesystem;
@@ -214,6 +216,22 @@ Tolerances read_tolerances(const std::string& file) {
   return result;
 }
 
+constexpr std::size_t kMostAnswerBytes = std::size_t{64} << 20;
+
+// The rows with a result of one answer of `simulate validate --json`.
+void read_earlier(const std::string& file, std::map<std::string, EarlierResult>& earlier) {
+  try {
+    for (const nlohmann::json& row : nlohmann::json::parse(read_head(file, kMostAnswerBytes))) {
+      if (row.at("simulated").is_null()) continue;
+      earlier[row.at("id").get<std::string>()] = {row.at("simulated").get<double>(),
+                                                  row.at("fitted").get<bool>()};
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(Place{file},
+                std::string("this is no answer of `simulate validate --json`: ") + error.what());
+  }
+}
+
 }  // namespace
 
 Reproductions read_reproductions(const std::string& folder, const std::string& fallback_tolerances,
@@ -252,6 +270,12 @@ Reproductions read_reproductions(const std::string& folder, const std::string& f
     }
   }
   mistakes.throw_if_any();
+  std::vector<std::string> answers;
+  for (const auto& entry : fs::directory_iterator(fs::path(folder) / "slow", code)) {
+    if (entry.path().extension() == ".json") answers.push_back(entry.path().string());
+  }
+  std::sort(answers.begin(), answers.end());
+  for (const std::string& file : answers) read_earlier(file, result.earlier);
   return result;
 }
 

@@ -50,12 +50,21 @@ struct Reproduction {
   std::vector<ReproductionRow> rows;
 };
 
+// What an earlier run with --all said of a slow row.
+struct EarlierResult {
+  double simulated = 0;
+  bool fitted = false;
+};
+
 struct Reproductions {
   std::vector<Reproduction> systems;  // by file name
   Tolerances tolerances;
+  std::map<std::string, EarlierResult> earlier;  // by id
 };
 
 // Every *.yaml file of the folder; tolerances.yaml from there, else from `fallback_tolerances`.
+// Earlier results are those of slow/*.json in the folder, each the answer of
+// `simulate validate --all --only SYSTEM --json`.
 // Throws Error with every mistake of every file: an id twice, a run that does not exist or that
 // nothing uses, a row that has neither a value nor `not_run`.
 Reproductions read_reproductions(const std::string& folder, const std::string& fallback_tolerances,

@@ -136,7 +136,8 @@ class Validator {
       : options_(options), catalog_(catalog) {}
 
   ValidatedRow row(const Reproduction& system, const ReproductionRow& row,
-                   const Tolerances& tolerances) {
+                   const Tolerances& tolerances,
+                   const std::map<std::string, EarlierResult>& earlier) {
     ValidatedRow result;
     result.system = &system;
     result.row = &row;
@@ -151,6 +152,11 @@ class Validator {
     });
     if (slow && !options_.all) {
       result.state = RowState::kSlow;
+      if (const auto found = earlier.find(row.id); found != earlier.end()) {
+        result.state = RowState::kEarlier;
+        result.fitted = found->second.fitted;
+        judge(result, found->second.simulated);
+      }
       return result;
     }
     std::map<std::string, const Answer*> answers;
@@ -169,13 +175,12 @@ class Validator {
       provenance.sources.insert(answer.provenance.sources.begin(), answer.provenance.sources.end());
     }
     result.state = RowState::kDone;
-    result.simulated = row.value->value([&](const std::string& name) {
+    const double simulated = row.value->value([&](const std::string& name) {
       return value_of(*answers.at(name), quantity_of(system, row, name).what, name, row);
     });
-    if (!std::isfinite(*result.simulated))
+    if (!std::isfinite(simulated))
       throw Error(row.place, "the value of row '" + row.id + "' is not a finite number");
-    result.error = *result.simulated / row.published - 1;
-    result.pass = std::abs(*result.error) <= result.tolerance;
+    judge(result, simulated);
     result.fitted = is_fitted(provenance, row.id, row.tables);
     return result;
   }
@@ -183,6 +188,12 @@ class Validator {
   int runs() const { return runs_; }
 
  private:
+  static void judge(ValidatedRow& result, double simulated) {
+    result.simulated = simulated;
+    result.error = simulated / result.row->published - 1;
+    result.pass = std::abs(*result.error) <= result.tolerance;
+  }
+
   const Answer& ask(const Quantity& quantity) {
     // Two rows often name one run, and two names one scenario.
     const ReproductionRun& run = *quantity.run;
@@ -247,7 +258,8 @@ Validation validate(const Reproductions& reproductions, const ValidationOptions&
     for (const ReproductionRow& row : system.rows) {
       if (!options.only.empty() && options.only != system.system && options.only != row.id)
         continue;
-      result.rows.push_back(validator.row(system, row, reproductions.tolerances));
+      result.rows.push_back(
+          validator.row(system, row, reproductions.tolerances, reproductions.earlier));
       const ValidatedRow& done = result.rows.back();
       if (!done.pass || done.reason.empty()) continue;
       result.mistakes.push_back({row.place,

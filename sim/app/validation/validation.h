@@ -14,6 +14,7 @@ enum class RowState {
   kDone,
   kNotRun,   // the row says why
   kSlow,     // only with `all`
+  kEarlier,  // slow, with the result of an earlier run
   kRefused,  // the simulator refuses the scenario: a miss
 };
 
@@ -21,7 +22,7 @@ struct ValidatedRow {
   const Reproduction* system = nullptr;
   const ReproductionRow* row = nullptr;
   RowState state = RowState::kNotRun;
-  std::optional<double> simulated;  // kDone only, as `error`
+  std::optional<double> simulated;  // kDone and kEarlier, as `error`
   std::optional<double> error;      // simulated / published - 1
   double tolerance = 0;
   bool fitted = false;

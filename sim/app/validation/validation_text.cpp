@@ -30,6 +30,8 @@ std::string verdict(const ValidatedRow& row) {
       return std::string(row.pass ? "pass" : "miss") + (row.fitted ? ", fitted" : "");
     case RowState::kRefused:
       return "refused";
+    case RowState::kEarlier:
+      return std::string(row.pass ? "pass" : "miss") + (row.fitted ? ", fitted" : "") + ", earlier";
     case RowState::kSlow:
       return "slow, not run";
     case RowState::kNotRun:
@@ -66,12 +68,14 @@ std::string validation_counts(const Validation& validation) {
   int unexplained = 0;
   int refused = 0;
   int slow = 0;
+  int earlier = 0;
   int not_run = 0;
   for (const ValidatedRow& row : validation.rows) {
     if (row.state == RowState::kNotRun) ++not_run;
     if (row.state == RowState::kSlow) ++slow;
     if (row.state == RowState::kRefused) ++refused;
-    if (row.state != RowState::kDone) continue;
+    if (row.state == RowState::kEarlier) ++earlier;
+    if (row.state != RowState::kDone && row.state != RowState::kEarlier) continue;
     ++(row.pass ? pass : miss);
     if (row.pass && row.fitted) ++fitted;
     if (!row.pass && row.reason.empty()) ++unexplained;
@@ -81,6 +85,7 @@ std::string validation_counts(const Validation& validation) {
   if (fitted > 0) text += fmt::format(" ({} of them fitted)", fitted);
   text += fmt::format(", {} miss", miss);
   if (unexplained > 0) text += fmt::format(" ({} without a reason)", unexplained);
+  if (earlier > 0) text += fmt::format(", {} of both from earlier runs of slow rows", earlier);
   if (refused > 0) text += fmt::format(", {} are refused", refused);
   if (slow > 0) text += fmt::format(", {} are slow and wait for --all", slow);
   if (not_run > 0) text += fmt::format(", {} cannot be run", not_run);
@@ -118,7 +123,7 @@ std::string validation_json(const Validation& validation) {
                                    {"error", nullptr},          {"fitted", nullptr},
                                    {"pass", nullptr},           {"source", row.system->source},
                                    {"reason", row.reason}};
-    if (row.state == RowState::kDone) {
+    if (row.simulated) {
       json["simulated"] = *row.simulated;
       json["error"] = *row.error;
       json["fitted"] = row.fitted;
@@ -138,8 +143,7 @@ std::string validation_markdown(const Validation& validation) {
   std::string out =
       "# Published figures, simulated\n\n"
       "Made by `simulate validate --markdown`; `--all` runs the slow rows too. A test recomputes "
-      "the "
-      "quick ones. "
+      "the quick ones; *earlier* rows are slow, and stand as the files of slow/ left them. "
       "[README.md](README.md) says what stands behind a row.\n\n" +
       validation_counts(validation) +
       ".\n\nError is simulated over published, less one. It passes within the tolerance of its "
