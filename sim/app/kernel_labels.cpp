@@ -4,7 +4,7 @@
 
 namespace sim {
 
-KernelLabels::KernelLabels(const CostLedger& ledger, const InferenceSetup& setup)
+KernelLabels::KernelLabels(const CostLedger& ledger, const StepSetup& setup)
     : ledger_(ledger), setup_(setup) {}
 
 std::string KernelLabels::of(const TaskTag& tag, DeviceId device) {

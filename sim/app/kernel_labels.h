@@ -14,14 +14,14 @@ namespace sim {
 class KernelLabels {
  public:
   // Keeps references.
-  KernelLabels(const CostLedger& ledger, const InferenceSetup& setup);
+  KernelLabels(const CostLedger& ledger, const StepSetup& setup);
 
   // "fitted", or "assumed + fitted" where kernels of this kind differ; "" for what has no label.
   std::string of(const TaskTag& tag, DeviceId device);
 
  private:
   const CostLedger& ledger_;
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   std::size_t known_lines_ = 0;
   std::map<std::pair<int, std::string>, std::string> labels_;  // by (kind, device type)
 };

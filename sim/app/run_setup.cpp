@@ -142,27 +142,27 @@ std::unique_ptr<CostModel> make_costs(const Scenario& scenario) {
   return std::make_unique<CalibratedCosts>(scenario.kernels.sources);
 }
 
-InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
-                          const ExchangeAlgorithm& exchange) {
-  InferenceSetup setup{scenario.model,
-                       scenario.cluster,
-                       {},
-                       costs,
-                       scenario.layout,
-                       scenario.part,
-                       &exchange,
-                       assumed_startup(),
-                       assumed_startup(),
-                       scenario.communication_sms,
-                       scenario.receive_hook,
-                       scenario.dispatch_dtype,
-                       scenario.combine_dtype,
-                       scenario.host,
-                       scenario.overlap,
-                       scenario.size_exchange,
-                       scenario.placement.split,
-                       {},
-                       nullptr};
+StepSetup make_setup(const Scenario& scenario, const CostModel& costs,
+                     const ExchangeAlgorithm& exchange) {
+  StepSetup setup{scenario.model,
+                  scenario.cluster,
+                  {},
+                  costs,
+                  scenario.layout,
+                  scenario.part,
+                  &exchange,
+                  assumed_startup(),
+                  assumed_startup(),
+                  scenario.communication_sms,
+                  scenario.receive_hook,
+                  scenario.dispatch_dtype,
+                  scenario.combine_dtype,
+                  scenario.host,
+                  scenario.overlap,
+                  scenario.size_exchange,
+                  scenario.placement.split,
+                  {},
+                  nullptr};
   setup.framework_reserve = scenario.framework_reserve;
   setup.chain_kernels = scenario.training.has_value();
   for (const ClusterDevice& device : scenario.cluster.devices) {
@@ -181,7 +181,7 @@ namespace {
 
 // Ranks of a stage hold the same.
 std::vector<std::vector<MemoryItem>> check_training_memory(const Scenario& scenario,
-                                                           const InferenceSetup& setup, int slots) {
+                                                           const StepSetup& setup, int slots) {
   std::vector<std::vector<MemoryItem>> memory;
   Mistakes mistakes;
   const ParallelLayout& layout = scenario.layout;
@@ -208,7 +208,7 @@ void check_routing(const Scenario& scenario) { make_routing(scenario, {}); }
 
 std::vector<std::vector<MemoryItem>> check_memory(const Scenario& scenario) {
   const Roofline costs;  // asked for nothing: memory alone
-  InferenceSetup setup = make_setup(scenario, costs, *scenario.exchange);
+  StepSetup setup = make_setup(scenario, costs, *scenario.exchange);
   std::vector<int> slots;
   const RoutingShape shape = scenario.routing_shape();
   int most = 0;

@@ -31,8 +31,8 @@ std::vector<ExpertPlacement> make_placements(const Scenario& scenario);
 std::unique_ptr<CostModel> make_costs(const Scenario& scenario);
 
 // All but the placements. Keeps references to the scenario and the cost model.
-InferenceSetup make_setup(const Scenario& scenario, const CostModel& costs,
-                          const ExchangeAlgorithm& exchange);
+StepSetup make_setup(const Scenario& scenario, const CostModel& costs,
+                     const ExchangeAlgorithm& exchange);
 
 // Throws Error when the routing does not fit the model or the cluster (shape, ranks, a damaged
 // trace).

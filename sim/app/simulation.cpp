@@ -53,7 +53,7 @@ std::string utc_now() {
 // The costs table: kernels from the ledger, communication by the label of its constants, gaps as
 // assumed.
 std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& recorder,
-                                     const InferenceSetup& setup, double& out_of_range_share) {
+                                     const StepSetup& setup, double& out_of_range_share) {
   std::vector<CostRecord> records;
   Duration all{0};
   Duration outside{0};
@@ -112,8 +112,8 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
   return records;
 }
 
-void add_warnings(const Scenario& scenario, const RoutingSource* routing,
-                  const InferenceSetup& setup, Time end, RunOutcome& outcome) {
+void add_warnings(const Scenario& scenario, const RoutingSource* routing, const StepSetup& setup,
+                  Time end, RunOutcome& outcome) {
   outcome.warnings = scenario.warnings;
   for (std::size_t r = 0; r < outcome.memory.size(); ++r) {
     const Bytes held = total(outcome.memory[r]);
@@ -224,7 +224,7 @@ class Simulation {
   RunOutcome run();
 
  private:
-  static std::vector<Bandwidth> memory_bandwidths(const InferenceSetup& setup) {
+  static std::vector<Bandwidth> memory_bandwidths(const StepSetup& setup) {
     std::vector<Bandwidth> result;
     for (const Device* device : setup.devices) result.push_back(device->memory_bandwidth);
     return result;
@@ -240,7 +240,7 @@ class Simulation {
   const Scenario& scenario_;
   const RunOptions& options_;
   std::unique_ptr<CostModel> costs_;
-  InferenceSetup setup_;
+  StepSetup setup_;
   Routes routes_;
   EventLoop loop_;
   Recorder recorder_;

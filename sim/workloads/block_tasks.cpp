@@ -9,7 +9,7 @@
 
 namespace sim {
 
-BlockTasks::BlockTasks(const InferenceSetup& setup, TaskGraph& graph, ClusterNetwork& network,
+BlockTasks::BlockTasks(const StepSetup& setup, TaskGraph& graph, ClusterNetwork& network,
                        CostLedger& ledger, Traffic traffic)
     : setup_(setup),
       graph_(graph),

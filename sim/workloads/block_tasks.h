@@ -66,8 +66,8 @@ class BlockTasks {
                                      DeviceId destination, Bytes bytes)>;
 
   // Keeps references to all.
-  BlockTasks(const InferenceSetup& setup, TaskGraph& graph, ClusterNetwork& network,
-             CostLedger& ledger, Traffic traffic);
+  BlockTasks(const StepSetup& setup, TaskGraph& graph, ClusterNetwork& network, CostLedger& ledger,
+             Traffic traffic);
 
   TaskGraph& graph() { return graph_; }
   // The host's work before a step; every rank of the lane goes on after it.
@@ -128,7 +128,7 @@ class BlockTasks {
                                      TaskGraph::BodyMaker make);
   StreamId pipeline_stream(DeviceId rank, DeviceId other, bool sends, PassKind pass);
 
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   TaskGraph& graph_;
   ClusterNetwork& network_;
   CostLedger& ledger_;

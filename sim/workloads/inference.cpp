@@ -43,7 +43,7 @@ std::vector<RankSequences> make_sequences(const InferenceWorkload& workload, int
   return result;
 }
 
-std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const InferenceWorkload& workload,
+std::vector<MemoryItem> rank_memory(const StepSetup& setup, const InferenceWorkload& workload,
                                     const std::vector<RankSequences>& sequences, int rank,
                                     int expert_slots, Bytes framework_reserve) {
   const MoeModel& model = setup.model;
@@ -85,7 +85,7 @@ std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const Inference
   return items;
 }
 
-InferenceRun::InferenceRun(const InferenceWorkload& workload, const InferenceSetup& setup,
+InferenceRun::InferenceRun(const InferenceWorkload& workload, const StepSetup& setup,
                            EventLoop& loop, TaskGraph& graph, ClusterNetwork& network,
                            RoutingSource& routing, CostLedger& ledger, BlockTasks::Traffic traffic,
                            std::function<void(const StepResult&)> on_step)

@@ -46,7 +46,7 @@ std::vector<RankSequences> make_sequences(const InferenceWorkload& workload, int
 
 // Named memory items of one rank that holds its TP group's share of `sequences` and `expert_slots`
 // experts per routed block.
-std::vector<MemoryItem> rank_memory(const InferenceSetup& setup, const InferenceWorkload& workload,
+std::vector<MemoryItem> rank_memory(const StepSetup& setup, const InferenceWorkload& workload,
                                     const std::vector<RankSequences>& sequences, int rank,
                                     int expert_slots, Bytes framework_reserve);
 
@@ -67,7 +67,7 @@ class NoRouting : public RoutingSource {
 // Runs all steps on the loop; `on_step` is called as each one ends, before the next one begins.
 class InferenceRun {
  public:
-  InferenceRun(const InferenceWorkload& workload, const InferenceSetup& setup, EventLoop& loop,
+  InferenceRun(const InferenceWorkload& workload, const StepSetup& setup, EventLoop& loop,
                TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing,
                CostLedger& ledger, BlockTasks::Traffic traffic,
                std::function<void(const StepResult&)> on_step);
@@ -79,7 +79,7 @@ class InferenceRun {
   void begin(int step);
 
   const InferenceWorkload& workload_;
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   EventLoop& loop_;
   TaskGraph& graph_;
   ClusterNetwork& network_;

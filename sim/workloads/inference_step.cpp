@@ -6,7 +6,7 @@
 
 namespace sim {
 
-InferenceStep::InferenceStep(const InferenceSetup& setup, TaskGraph& graph, ClusterNetwork& network,
+InferenceStep::InferenceStep(const StepSetup& setup, TaskGraph& graph, ClusterNetwork& network,
                              RoutingSource& routing, CostLedger& ledger,
                              BlockTasks::Traffic traffic)
     : setup_(setup),

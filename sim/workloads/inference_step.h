@@ -31,7 +31,7 @@ struct StepFacts {
 class InferenceStep {
  public:
   // Keeps references to all.
-  InferenceStep(const InferenceSetup& setup, TaskGraph& graph, ClusterNetwork& network,
+  InferenceStep(const StepSetup& setup, TaskGraph& graph, ClusterNetwork& network,
                 RoutingSource& routing, CostLedger& ledger, BlockTasks::Traffic traffic);
 
   // Adds the whole step to the graph; `done` runs when the last rank has ended. `routing_step` is
@@ -48,7 +48,7 @@ class InferenceStep {
   Stamp stamp(int layer) const { return {step_, layer, -1, PassKind::kForward}; }
   const Device& device(int rank) const { return *setup_.devices[static_cast<std::size_t>(rank)]; }
 
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   RoutingSource& routing_source_;
   BlockCosts costs_;
   BlockTasks tasks_;

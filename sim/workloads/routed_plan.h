@@ -52,7 +52,7 @@ struct RoutedPlan {
 class RoutedPlanner {
  public:
   // Keeps references.
-  RoutedPlanner(const InferenceSetup& setup, const ClusterNetwork& network)
+  RoutedPlanner(const StepSetup& setup, const ClusterNetwork& network)
       : setup_(setup), network_(network) {}
 
   // `routing`: of the ranks of `stage`; `tokens`: of the step, where counts do not tell.
@@ -64,7 +64,7 @@ class RoutedPlanner {
   const LayerRouting& slice(LayerRouting& routing, const std::vector<DeviceId>& ranks,
                             int first_rank);
 
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   const ClusterNetwork& network_;
   LayerRouting of_group_;
   SlotAssignment assignment_;

@@ -1,4 +1,4 @@
-// What one inference step is made of, before it becomes tasks: the values that a workload is given
+// What one step is made of, before it becomes tasks: the values that a workload is given
 // once, and those of a step.
 #pragma once
 
@@ -59,7 +59,7 @@ struct PortLowering {
       traffic;
 };
 
-struct InferenceSetup {
+struct StepSetup {
   const MoeModel& model;
   const Cluster& cluster;
   std::vector<const Device*> devices;  // per rank
@@ -81,8 +81,8 @@ struct InferenceSetup {
   std::vector<ExpertPlacement> placements;  // per routed block, of one EP group
   const PortLowering* ports = nullptr;      // null: a transfer per pair of ranks
   // Told of training's memory as it grows and shrinks, when somebody draws it; else empty.
-  std::function<void(const MemoryChange&)> memory_changes;
-  Bytes framework_reserve;  // of that memory
+  std::function<void(const MemoryChange&)> memory_changes = {};
+  Bytes framework_reserve{};  // of that memory
   // Kernels of a rank that follow one another are one task: what they hold (SMs) stays held between
   // them. For training, whose tasks are many.
   bool chain_kernels = false;

@@ -4,9 +4,9 @@
 
 namespace sim {
 
-TrainingRun::TrainingRun(const TrainingWorkload& workload, const InferenceSetup& setup,
-                         EventLoop& loop, TaskGraph& graph, ClusterNetwork& network,
-                         RoutingSource& routing, CostLedger& ledger, BlockTasks::Traffic traffic,
+TrainingRun::TrainingRun(const TrainingWorkload& workload, const StepSetup& setup, EventLoop& loop,
+                         TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing,
+                         CostLedger& ledger, BlockTasks::Traffic traffic,
                          std::function<void(const StepResult&)> on_step)
     : workload_(workload),
       loop_(loop),

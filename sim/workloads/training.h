@@ -13,7 +13,7 @@ namespace sim {
 class TrainingRun {
  public:
   // Keeps references to all but the functions.
-  TrainingRun(const TrainingWorkload& workload, const InferenceSetup& setup, EventLoop& loop,
+  TrainingRun(const TrainingWorkload& workload, const StepSetup& setup, EventLoop& loop,
               TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing, CostLedger& ledger,
               BlockTasks::Traffic traffic, std::function<void(const StepResult&)> on_step);
   // Fewer steps end when a device stops (TaskGraph::stopped_device). Throws Error when something

@@ -17,7 +17,7 @@ bool has_weight(PassOf pass) { return pass != PassOf::kInputGradient; }
 
 }  // namespace
 
-TrainingBlocks::TrainingBlocks(const InferenceSetup& setup, const TrainingWorkload& workload,
+TrainingBlocks::TrainingBlocks(const StepSetup& setup, const TrainingWorkload& workload,
                                BlockTasks& tasks, BlockCosts& costs)
     : setup_(setup),
       workload_(workload),

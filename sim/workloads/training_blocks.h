@@ -39,7 +39,7 @@ class TrainingBlocks {
   // Called before a layer's first kernels of a pass.
   using LayerBegins = std::function<void(int layer, PassKind pass, Lane& lane)>;
 
-  TrainingBlocks(const InferenceSetup& setup, const TrainingWorkload& workload, BlockTasks& tasks,
+  TrainingBlocks(const StepSetup& setup, const TrainingWorkload& workload, BlockTasks& tasks,
                  BlockCosts& costs);
 
   // `plans`: of the micro-batch, by routed block of the model; they outlive the segments.
@@ -91,7 +91,7 @@ class TrainingBlocks {
     return work.place.part + 1 == static_cast<int>(workload_.parts.size());
   }
 
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   const TrainingWorkload& workload_;
   BlockTasks& tasks_;
   BlockCosts& costs_;

@@ -18,7 +18,7 @@ std::vector<TaskId> after_of(const Cursor& cursor) {
 
 }  // namespace
 
-TrainingGradients::TrainingGradients(const InferenceSetup& setup, const TrainingWorkload& workload,
+TrainingGradients::TrainingGradients(const StepSetup& setup, const TrainingWorkload& workload,
                                      BlockTasks& tasks, BlockCosts& costs)
     : setup_(setup), workload_(workload), tasks_(tasks), costs_(costs) {
   const int layers = static_cast<int>(setup.model.layers.size());

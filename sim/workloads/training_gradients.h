@@ -26,8 +26,8 @@ namespace sim {
 
 class TrainingGradients {
  public:
-  TrainingGradients(const InferenceSetup& setup, const TrainingWorkload& workload,
-                    BlockTasks& tasks, BlockCosts& costs);
+  TrainingGradients(const StepSetup& setup, const TrainingWorkload& workload, BlockTasks& tasks,
+                    BlockCosts& costs);
 
   // `world`: all ranks, after the hosts' launch. Gathers what the optimizers of the step before
   // have left in shares, where that overlaps: every step is one in the middle of a training.
@@ -69,7 +69,7 @@ class TrainingGradients {
   void gather_layer(const TrainingBlocks::PassPlace& place, int layer, PassKind pass, Lane& lane);
   void end_stage(int stage, Lane& lane);
 
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   const TrainingWorkload& workload_;
   BlockTasks& tasks_;
   BlockCosts& costs_;

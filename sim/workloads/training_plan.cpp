@@ -18,8 +18,7 @@ std::vector<std::pair<int, int>> spread_layers(int layers, int parts) {
   return result;
 }
 
-WeightShare stage_share(const InferenceSetup& setup, int first, int end, bool embedding,
-                        bool head) {
+WeightShare stage_share(const StepSetup& setup, int first, int end, bool embedding, bool head) {
   WeightShare share;
   share.tp = share.own_tp = setup.layout.tp;
   share.etp = setup.layout.etp;

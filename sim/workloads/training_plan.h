@@ -39,7 +39,7 @@ struct TrainingWorkload {
 };
 
 // What a rank of a stage holds of layers [first, end).
-WeightShare stage_share(const InferenceSetup& setup, int first, int end, bool embedding, bool head);
+WeightShare stage_share(const StepSetup& setup, int first, int end, bool embedding, bool head);
 
 // Layers over the parts of a pipeline as evenly as they can be; the first parts get one more.
 // REQUIRES: 0 < parts <= layers.

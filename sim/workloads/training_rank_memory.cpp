@@ -28,7 +28,7 @@ class Items {
 };
 
 // Rows that a rank's experts get of one micro-batch when all experts are chosen alike.
-double balanced_rows(const InferenceSetup& setup, const TrainingWorkload& workload, BlockId block) {
+double balanced_rows(const StepSetup& setup, const TrainingWorkload& workload, BlockId block) {
   const Routing& routing = *block_at(setup.model, block).ffn().routing;
   return static_cast<double>(tokens_per_rank(workload, setup.layout) * routing.top_k) *
          setup.layout.etp;
@@ -36,7 +36,7 @@ double balanced_rows(const InferenceSetup& setup, const TrainingWorkload& worklo
 
 }  // namespace
 
-StageMemory stage_memory(const InferenceSetup& setup, const TrainingWorkload& workload, int stage,
+StageMemory stage_memory(const StepSetup& setup, const TrainingWorkload& workload, int stage,
                          int expert_slots, Bytes framework_reserve) {
   const MoeModel& model = setup.model;
   const ParallelLayout& layout = setup.layout;
@@ -99,9 +99,8 @@ StageMemory stage_memory(const InferenceSetup& setup, const TrainingWorkload& wo
   return {items.take(), std::move(kept)};
 }
 
-std::vector<MemoryItem> training_memory(const InferenceSetup& setup,
-                                        const TrainingWorkload& workload, int stage,
-                                        int expert_slots, Bytes framework_reserve) {
+std::vector<MemoryItem> training_memory(const StepSetup& setup, const TrainingWorkload& workload,
+                                        int stage, int expert_slots, Bytes framework_reserve) {
   const StageMemory memory = stage_memory(setup, workload, stage, expert_slots, framework_reserve);
   Items items;
   items.add(memory.always);

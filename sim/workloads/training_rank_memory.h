@@ -16,15 +16,14 @@ struct StageMemory {
   std::vector<MemoryItem> always;
   std::vector<std::vector<MemoryItem>> kept;
 };
-StageMemory stage_memory(const InferenceSetup& setup, const TrainingWorkload& workload, int stage,
+StageMemory stage_memory(const StepSetup& setup, const TrainingWorkload& workload, int stage,
                          int expert_slots, Bytes framework_reserve);
 
 // Named items at the fullest moment of a step, of a rank of `stage`. Every micro-batch in flight
 // keeps its activations; experts' rows are those of balanced routing (an estimate: what a run
 // routes is not known before it runs).
-std::vector<MemoryItem> training_memory(const InferenceSetup& setup,
-                                        const TrainingWorkload& workload, int stage,
-                                        int expert_slots, Bytes framework_reserve);
+std::vector<MemoryItem> training_memory(const StepSetup& setup, const TrainingWorkload& workload,
+                                        int stage, int expert_slots, Bytes framework_reserve);
 
 // Micro-batches alive per chunk of the stage when their activations (`kept`, of one micro-batch per
 // chunk) weigh most: (chunk, count). It follows from the order alone.

@@ -7,7 +7,7 @@
 
 namespace sim {
 
-TrainingStep::TrainingStep(const InferenceSetup& setup, const TrainingWorkload& workload,
+TrainingStep::TrainingStep(const StepSetup& setup, const TrainingWorkload& workload,
                            TaskGraph& graph, ClusterNetwork& network, RoutingSource& routing,
                            CostLedger& ledger, BlockTasks::Traffic traffic)
     : setup_(setup),

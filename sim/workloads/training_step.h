@@ -19,7 +19,7 @@ namespace sim {
 class TrainingStep {
  public:
   // Keeps references to all. REQUIRES: check_schedule() accepts the workload's schedule.
-  TrainingStep(const InferenceSetup& setup, const TrainingWorkload& workload, TaskGraph& graph,
+  TrainingStep(const StepSetup& setup, const TrainingWorkload& workload, TaskGraph& graph,
                ClusterNetwork& network, RoutingSource& routing, CostLedger& ledger,
                BlockTasks::Traffic traffic);
 
@@ -62,7 +62,7 @@ class TrainingStep {
   TrainingBlocks::PassPlace place_of(int stage, const Pass& pass, bool beside) const;
   int part_of(int stage, const Pass& pass) const;
 
-  const InferenceSetup& setup_;
+  const StepSetup& setup_;
   const TrainingWorkload& workload_;
   RoutingSource& routing_source_;
   BlockCosts costs_;

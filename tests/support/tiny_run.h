@@ -188,16 +188,16 @@ struct TinyResult : Observer {
 inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
   auto result = std::make_unique<TinyResult>();
   const ParallelLayout layout = derive_layout(scenario.parallel, scenario.cluster.device_count());
-  InferenceSetup setup{.model = scenario.model,
-                       .cluster = scenario.cluster,
-                       .devices = {},
-                       .costs = *scenario.costs,
-                       .layout = layout,
-                       .part = {},
-                       .dispatch_cost = scenario.startup,
-                       .combine_cost = scenario.startup,
-                       .host = scenario.host,
-                       .placements = scenario.placements};
+  StepSetup setup{.model = scenario.model,
+                  .cluster = scenario.cluster,
+                  .devices = {},
+                  .costs = *scenario.costs,
+                  .layout = layout,
+                  .part = {},
+                  .dispatch_cost = scenario.startup,
+                  .combine_cost = scenario.startup,
+                  .host = scenario.host,
+                  .placements = scenario.placements};
   setup.devices.assign(scenario.cluster.devices.size(), &scenario.device);
   setup.part = {0, static_cast<int>(scenario.model.layers.size()), false, true};
   setup.exchange = &find_exchange_algorithm(scenario.algorithm);
