@@ -274,8 +274,7 @@ void ResultStore::finish_run(const RunResult& result) {
   }
   for (const MemoryRecord& r : result.memory) impl_->insert(kMemory, r.device, r.item, r.bytes);
   SqliteStatement update(
-      impl_->file,
-      "UPDATE runs SET fingerprint = ?, wall_s = ?, status = ? WHERE run_id = ?");
+      impl_->file, "UPDATE runs SET fingerprint = ?, wall_s = ?, status = ? WHERE run_id = ?");
   update.bind(1, result.fingerprint);
   update.bind(2, result.wall_s);
   update.bind(3, std::string(result.failed ? "failed" : "finished"));
