@@ -30,6 +30,18 @@ class WithoutFixedPart : public CostModel {
   std::unique_ptr<CostModel> inner_;
 };
 
+// What is given in bytes per second stays the share of its link that it was.
+void speed_up(LinkDisturbance& disturbance) {
+  const auto faster = [](std::optional<Bandwidth>& rate) {
+    if (rate) rate = Bandwidth(rate->count() * kInfiniteNetwork);
+  };
+  if (auto* capacities = std::get_if<CapacitySchedule>(&disturbance.effect)) {
+    for (CapacityStep& step : capacities->steps) faster(step.rate);
+  }
+  if (auto* background = std::get_if<BackgroundTraffic>(&disturbance.effect))
+    faster(background->cap);
+}
+
 }  // namespace
 
 std::string no_effect(Counterfactual removed, const Scenario& scenario) {
@@ -54,9 +66,11 @@ Scenario without(Counterfactual removed, const Scenario& scenario) {
     case Counterfactual::kNetwork:
       for (Link& link : changed.cluster.links)
         link.capacity = Bandwidth(link.capacity.count() * kInfiniteNetwork);
+      for (LinkDisturbance& each : changed.disturbances) speed_up(each);
       break;
     case Counterfactual::kStartup:
       changed.host.gap = changed.host.per_launch = changed.host.per_step = Duration(0);
+      changed.host.per_sync = Duration(0);
       break;
     case Counterfactual::kNone:
     case Counterfactual::kBalance:         // the routing, when it runs

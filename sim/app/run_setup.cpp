@@ -40,7 +40,9 @@ std::vector<std::vector<double>> estimate_loads(const Scenario& scenario,
       !oracle && scenario.routing.trace.empty() && !scenario.routing.workload.has_value();
   const int begin = scenario.workload.routing_step_offset;
   const int first = oracle ? begin : one_draw ? 0 : begin - scenario.placement.steps;
-  const int count = oracle ? scenario.routing_steps() : one_draw ? 1 : scenario.placement.steps;
+  const int count = oracle     ? static_cast<int>(scenario.routing_steps())
+                    : one_draw ? 1
+                               : scenario.placement.steps;
   LayerRouting layer;
   for (int step = first; step < first + count; ++step) {
     for (const int index : indices) {

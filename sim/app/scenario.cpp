@@ -489,6 +489,12 @@ void ScenarioReader::cross_check() {
     check_exchange_size(scenario_.network, layout.ep, slots, place, mistakes_);
   }
   const std::string experts = std::to_string(routing->experts);
+  if (scenario_.training && scenario_.placement.redundant_experts > 0) {
+    mistakes_.add(root_.place_of("placement"),
+                  "redundant experts are for inference: in training copies of an expert inside a "
+                  "group would need their gradients summed",
+                  "leave placement.redundant_experts out; more sets of experts are parallel.edp");
+  }
   if (scenario_.placement.redundant_experts > routing->experts * (layout.ep - 1)) {
     mistakes_.add(root_.place_of("placement"),
                   std::to_string(scenario_.placement.redundant_experts) +

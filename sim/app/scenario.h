@@ -92,8 +92,8 @@ struct Scenario {
 
   int steps() const { return training ? training->steps : workload.steps; }
   // Steps that the routing source is asked for: of training, micro-batches.
-  int routing_steps() const {
-    return training ? training->steps * training->micro_batches : workload.steps;
+  std::int64_t routing_steps() const {
+    return training ? std::int64_t{training->steps} * training->micro_batches : workload.steps;
   }
   RoutingShape routing_shape() const;  // experts of each routed block that runs, and top-k
 };

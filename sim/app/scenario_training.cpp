@@ -81,6 +81,12 @@ TrainingWorkload read_training_workload(YamlMap& workload, const ParallelLayout*
                                          " micro-batches per step cannot be simulated");
     training.micro_batches = 1;
   }
+  if (std::int64_t{training.steps} * training.micro_batches > (1 << 30)) {
+    workload.mistake("steps", std::to_string(training.steps) + " steps of " +
+                                  std::to_string(training.micro_batches) +
+                                  " micro-batches are more than 2^30 in all");
+    training.steps = 1;
+  }
   if (layout == nullptr) return training;
   const std::int64_t shares = static_cast<std::int64_t>(layout->cp) * layout->tp;
   if (training.micro_batch * training.sequence_length % shares != 0) {
@@ -128,6 +134,11 @@ std::string read_pipeline(YamlMap& schedule, TrainingWorkload& training,
   } catch (const Error& error) {
     mistakes.add(error);
     return choice.name;
+  }
+  if (training.zero == 3 && training.schedule.two_copies()) {
+    mistakes.add(choice.place.file.empty() ? schedule.place() : choice.place,
+                 "ZeRO stage 3 shards one copy of the model; " + choice.name + " keeps two",
+                 "use training.zero 0 to 2, or dualpipe-v, which keeps one");
   }
   const int parts = training.schedule.parts();
   if (wish.empty()) {

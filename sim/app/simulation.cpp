@@ -74,34 +74,23 @@ std::vector<CostRecord> cost_records(const CostLedger& ledger, const Recorder& r
       setup.dispatch_cost.source);
   add("combine", recorder.communication_time(TaskKind::kCombine), setup.combine_cost.label,
       setup.combine_cost.source);
-  struct Collective {
-    TaskKind kind;
-    const char* name;
-    const char* operation;
-    const char* algorithm;
-    int ranks;   // of a group
-    int stride;  // from one to the next
-  };
-  const ParallelLayout& layout = setup.layout;
-  const int replicas = layout.dp * layout.cp;
-  const int per_node = static_cast<int>(setup.cluster.nodes.front().devices.size());
-  for (const auto& [kind, name, operation, algorithm, ranks, stride] :
-       {Collective{TaskKind::kAllGather, "all-gather", "all-gather", "nccl-ring", layout.tp, 1},
-        {TaskKind::kReduceScatter, "reduce-scatter", "reduce-scatter", "nccl-ring", layout.tp, 1},
-        {TaskKind::kContextExchange, "context-exchange", "all-gather", "nccl-ring", layout.cp,
-         layout.tp},
-        {TaskKind::kPipelineSend, "pipeline-send", "send-receive", "nccl", 2, layout.stage_ranks()},
-        {TaskKind::kGradientReduction, "gradient-reduction", "reduce-scatter", "nccl-ring",
-         replicas, layout.tp},
-        {TaskKind::kParameterGather, "parameter-gather", "all-gather", "nccl-ring", replicas,
-         layout.tp}}) {
-    const int nodes = std::min(ranks, std::max(1, (ranks * stride + per_node - 1) / per_node));
-    const CollectiveConstants* constants =
-        find_collective(setup.cluster, algorithm, operation, nodes, std::max(2, ranks),
-                        Bytes(0));  // entries of other sizes have the same source
-    add(name, recorder.communication_time(kind),
-        constants != nullptr ? constants->label : "assumed",
-        constants != nullptr ? constants->source : assumed_startup().source);
+  constexpr std::pair<TaskKind, const char*> kCollectives[] = {
+      {TaskKind::kAllGather, "all-gather"},
+      {TaskKind::kReduceScatter, "reduce-scatter"},
+      {TaskKind::kContextExchange, "context-exchange"},
+      {TaskKind::kPipelineSend, "pipeline-send"},
+      {TaskKind::kGradientReduction, "gradient-reduction"},
+      {TaskKind::kParameterGather, "parameter-gather"}};
+  for (const auto& [kind, name] : kCollectives) {
+    const auto found = ledger.collectives().find(static_cast<std::int16_t>(kind));
+    if (found == ledger.collectives().end()) continue;
+    std::string label;
+    std::string sources;
+    for (const auto& [source, each] : found->second) {
+      sources += (sources.empty() ? "" : "; ") + source;
+      label = label.empty() || label == each ? each : "assumed";
+    }
+    add(name, recorder.communication_time(kind), label, sources);
   }
   add("launch", recorder.launch_time(), "assumed",
       "host: gaps between kernels and the start of a step");

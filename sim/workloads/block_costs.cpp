@@ -8,6 +8,13 @@
 namespace sim {
 namespace {
 
+// What sequence parallelism runs on each rank's own tokens: norms, and MLA's down-projections,
+// which every rank of a tensor-parallel group holds whole.
+bool on_own_tokens(const Operator& op) {
+  return op.kind == OperatorKind::kNorm || op.name.starts_with("q_a_") ||
+         op.name.starts_with("kv_a_");
+}
+
 double least_seconds(Flops flops, Bytes bytes, DType dtype, const Device& device) {
   return std::max(flops.count() / peak_rate(device, dtype).count(),
                   static_cast<double>(bytes.count()) / device.memory_bandwidth.count());
@@ -69,11 +76,18 @@ const PricedBlock& BlockCosts::priced(const Key& key, std::vector<Operator> oper
                                       const Device& device, int sms) {
   const int tp = std::get<9>(key);
   for (Operator& op : operators) {
-    if (!spread_norms_ || op.kind != OperatorKind::kNorm) continue;
+    if (!spread_norms_ || tp == 1 || !on_own_tokens(op)) continue;
+    // Rows of a GEMM are its m, of a weight gradient what it sums over.
+    std::int64_t& rows = op.pass == KernelPass::kWeightGradient ? op.k : op.m;
+    if (rows > 0) rows = (rows + tp - 1) / tp;
     op.flops = Flops(op.flops.count() / tp);
     op.activation_bytes = Bytes(op.activation_bytes.count() / tp);
   }
   PricedBlock block;
+  block.core = static_cast<std::size_t>(
+      std::find_if(operators.begin(), operators.end(),
+                   [](const Operator& op) { return op.name.starts_with("attention_core"); }) -
+      operators.begin());
   for (const Operator& op : operators) {
     block.kernels.push_back(
         price(op.kind, op.name, costs_.cost(op, device, sms),

@@ -35,6 +35,7 @@ struct PricedBlock {
   std::vector<PricedKernel> kernels;
   std::optional<KernelChain> chain;  // of two and more kernels
   double least_s = 0;                // of all
+  std::size_t core = 0;              // the attention core among them; as many as there are: none
 
   operator std::span<const PricedKernel>() const { return kernels; }
 };
@@ -58,10 +59,18 @@ class CostLedger {
     lines_[static_cast<std::size_t>(line)].total += time;
   }
   const std::vector<Line>& lines() const { return lines_; }
+  // Whose word the collectives of a kind rest on: label by source.
+  void note_collective(std::int16_t kind, const std::string& label, const std::string& source) {
+    collectives_[kind][source] = label;
+  }
+  const std::map<std::int16_t, std::map<std::string, std::string>>& collectives() const {
+    return collectives_;
+  }
 
  private:
   std::map<std::tuple<std::string, std::string, int, std::string, bool>, std::int32_t> index_;
   std::vector<Line> lines_;
+  std::map<std::int16_t, std::map<std::string, std::string>> collectives_;
 };
 
 // The operators of a step that an exchange's own kernels do on the way.

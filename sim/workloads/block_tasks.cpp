@@ -129,13 +129,19 @@ std::vector<TaskId> BlockTasks::add_collective(TaskTag tag, std::span<const Part
   });
 }
 
+void BlockTasks::note(TaskKind kind, const CollectiveConstants* constants) {
+  ledger_.note_collective(static_cast<std::int16_t>(kind),
+                          constants != nullptr ? constants->label : "assumed",
+                          constants != nullptr ? constants->source : assumed_startup().source);
+}
+
 TaskGraph::BodyMaker BlockTasks::body_of(const GroupCollective& call, int layer) {
   return [this, call, layer](CollectiveBody& body) {
     const TrafficSink sink = [&](DeviceId from, DeviceId to, Bytes bytes) {
       traffic_(layer, call.kind, from, to, bytes);
     };
-    find_collective_algorithm(call.operation, "nccl-ring")
-        .make({call.operation, call.devices, call.bytes}, network_, sink, body);
+    note(call.kind, find_collective_algorithm(call.operation, "nccl-ring")
+                        .make({call.operation, call.devices, call.bytes}, network_, sink, body));
   };
 }
 
@@ -280,7 +286,7 @@ BlockTasks::Send BlockTasks::send(DeviceId from, DeviceId to, Bytes bytes,
         const TrafficSink sink = [&](DeviceId source, DeviceId destination, Bytes payload) {
           traffic_(layer, TaskKind::kPipelineSend, source, destination, payload);
         };
-        make_send(from, to, bytes, network_, sink, body);
+        note(TaskKind::kPipelineSend, make_send(from, to, bytes, network_, sink, body));
       });
   return {ids[0], ids[1]};
 }

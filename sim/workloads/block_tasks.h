@@ -104,6 +104,8 @@ class BlockTasks {
   // The rank's next kernel comes after this part of a collective too. Where kernels do not wait for
   // communication (a counterfactual), only the step's end does.
   void wait(Cursor& cursor, TaskId part);
+  // Nobody waits for this part but the step's end.
+  void let_end(TaskId part) { loose_.push_back(part); }
   // What the step's end waits for beside the lanes; forgotten when taken.
   std::vector<TaskId> take_loose() { return std::move(loose_); }
 
@@ -123,6 +125,7 @@ class BlockTasks {
   std::vector<std::vector<TaskId>> exchange_sizes(const BlockExchange& data, Lane& lane,
                                                   const Stamp& stamp);
   void fill_exchange(BlockExchange& from, TaskKind kind, CollectiveBody& body);
+  void note(TaskKind kind, const CollectiveConstants* constants);
   TaskGraph::BodyMaker body_of(const GroupCollective& call, int layer);
   std::vector<TaskId> add_collective(TaskTag tag, std::span<const PartSpec> parts,
                                      TaskGraph::BodyMaker make);

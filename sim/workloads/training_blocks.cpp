@@ -71,19 +71,31 @@ TrainingBlocks::Parts TrainingBlocks::exchange(Lane& lane, const RoutedPlan& pla
   return parts;
 }
 
-// The gathered or reduced buffer is what the TP group's tokens are in the activations' format.
 void TrainingBlocks::tensor_collective(Lane& lane, TaskKind kind, const Stamp& stamp) {
+  const Parts parts = tensor_beside(lane, kind, stamp);
+  if (setup_.communication_waits && setup_.layout.tp > 1) {
+    for (Cursor& cursor : lane.cursors) cursor.needs.clear();
+  }
+  wait(lane, parts);
+}
+
+// The gathered or reduced buffer is what the TP group's tokens are in the activations' format.
+TrainingBlocks::Parts TrainingBlocks::tensor_beside(Lane& lane, TaskKind kind, const Stamp& stamp) {
+  auto parts = std::make_shared<std::vector<TaskId>>(lane.cursors.size());
   const int tp = setup_.layout.tp;
-  if (tp == 1) return;
+  if (tp == 1) return parts;
   const double bytes = static_cast<double>(group_batch_.tokens) *
                        static_cast<double>(setup_.model.hidden) *
                        bytes_per_value(setup_.model.formats.activations);
   for (int r = lane.first; r < lane.end(); r += tp) {
-    tasks_.collective({kind, kind == TaskKind::kAllGather ? "all-gather" : "reduce-scatter",
-                       setup_.layout.tp_devices(setup_.layout.tp_group(r)),
-                       Bytes(static_cast<std::int64_t>(bytes))},
-                      lane, stamp);
+    const GroupCollective call{kind, kind == TaskKind::kAllGather ? "all-gather" : "reduce-scatter",
+                               setup_.layout.tp_devices(setup_.layout.tp_group(r)),
+                               Bytes(static_cast<std::int64_t>(bytes))};
+    const std::vector<TaskId> ids = tasks_.beside(call, lane, stamp);
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      (*parts)[static_cast<std::size_t>(r - lane.first) + i] = ids[i];
   }
+  return parts;
 }
 
 // Rows of the experts that a rank holds a part of: what all ranks of its ETP group received.
@@ -120,29 +132,30 @@ void TrainingBlocks::expert_tensor_collective(Lane& lane, const RoutedPlan& plan
   }
 }
 
+bool TrainingBlocks::travels(BlockId block) const {
+  const Block& here = block_at(setup_.model, block);
+  return setup_.layout.cp > 1 && here.kind() == BlockKind::kAttention &&
+         (here.attention().kind == AttentionKind::kGrouped ||
+          here.attention().kind == AttentionKind::kLatent);
+}
+
 TrainingBlocks::Parts TrainingBlocks::context_exchange(Lane& lane, BlockId block,
-                                                       const Stamp& stamp) {
+                                                       const Stamp& stamp,
+                                                       std::string_view operation) {
   auto parts = std::make_shared<std::vector<TaskId>>(lane.cursors.size());
   const ParallelLayout& layout = setup_.layout;
-  if (layout.cp == 1) return parts;
-  const Block& here = block_at(setup_.model, block);
-  if (here.kind() != BlockKind::kAttention) return parts;
-  const AttentionBlock& attention = here.attention();
-  if (attention.kind != AttentionKind::kGrouped && attention.kind != AttentionKind::kLatent)
-    return parts;
-  // Keys and values of the context group's tokens, of the rank's heads; backward also brings their
-  // gradients home.
+  const AttentionBlock& attention = block_at(setup_.model, block).attention();
+  // Keys and values of the context group's tokens, of the rank's heads.
   const double heads = std::max(1.0, static_cast<double>(attention.kv_heads) / layout.tp);
   const double width =
       heads * static_cast<double>(attention.head_dim +
                                   (attention.values_are_keys ? 0 : attention.value_dim));
   const double bytes = static_cast<double>(group_batch_.tokens) * layout.cp * width *
                        bytes_per_value(setup_.model.formats.activations);
-  const bool forward = stamp.pass == PassKind::kForward || stamp.pass == PassKind::kRecompute;
   for (int r = lane.first; r < lane.end(); ++r) {
     if (r / layout.tp % layout.cp != 0) continue;  // the first of its group
-    const GroupCollective call{TaskKind::kContextExchange, "all-gather", layout.cp_devices(r),
-                               Bytes(static_cast<std::int64_t>(bytes * (forward ? 1 : 2)))};
+    const GroupCollective call{TaskKind::kContextExchange, operation, layout.cp_devices(r),
+                               Bytes(static_cast<std::int64_t>(bytes))};
     const std::vector<TaskId> ids = tasks_.beside(call, lane, stamp);
     for (std::size_t i = 0; i < ids.size(); ++i)
       (*parts)[call.devices[i].index() - static_cast<std::size_t>(lane.first)] = ids[i];
@@ -150,17 +163,51 @@ TrainingBlocks::Parts TrainingBlocks::context_exchange(Lane& lane, BlockId block
   return parts;
 }
 
+void TrainingBlocks::run_range(Lane& lane, const Work& work, const Stamp& stamp,
+                               const PricedBlock& block, std::size_t from, std::size_t to) {
+  for (int r = lane.first; r < lane.end(); ++r) {
+    for (std::size_t k = from; k < to; ++k) {
+      const PricedKernel& kernel = block.kernels[k];
+      const CauseShare share{cause_of(kernel.kind), kernel.time};
+      tasks_.kernel(r, lane.of(r), kernel, stamp, sms_of(work, device(r)), {&share, 1});
+    }
+  }
+}
+
+void TrainingBlocks::run_with_context(Lane& lane, const Work& work, BlockId block,
+                                      const Stamp& stamp, const PricedBlock& kernels) {
+  const std::size_t end = kernels.kernels.size();
+  const std::size_t after_core = std::min(kernels.core + 1, end);
+  if (stamp.pass == PassKind::kInputGradient) {
+    const Parts keys = context_exchange(lane, block, stamp, "all-gather");
+    run_range(lane, work, stamp, kernels, 0, after_core);
+    wait(lane, keys);
+    wait(lane, context_exchange(lane, block, stamp, "reduce-scatter"));
+    run_range(lane, work, stamp, kernels, after_core, end);
+    return;
+  }
+  run_range(lane, work, stamp, kernels, 0, std::min(kernels.core, end));
+  const Parts keys = context_exchange(lane, block, stamp, "all-gather");
+  run_range(lane, work, stamp, kernels, std::min(kernels.core, end), after_core);
+  wait(lane, keys);
+  run_range(lane, work, stamp, kernels, after_core, end);
+}
+
 void TrainingBlocks::plain_forward(const Work& work, BlockId block, PassKind pass, Lane& lane) {
   const Stamp tag = stamp(work, block.layer, pass);
   const int tp = setup_.layout.tp;
   tensor_collective(lane, TaskKind::kAllGather, tag);
-  const Parts context = context_exchange(lane, block, tag);
   for (const BlockPart part : kParts) {
-    run(lane, work, tag, [&](const Device& here, int sms) -> const PricedBlock& {
+    const Price price = [&](const Device& here, int sms) -> const PricedBlock& {
       return costs_.block(block.layer, block.block, part, group_batch_, tp, here, sms);
-    });
+    };
+    if (travels(block) && part == BlockPart::kBeforeDispatch) {
+      const Device& here = device(lane.first);
+      run_with_context(lane, work, block, tag, price(here, sms_of(work, here)));
+    } else {
+      run(lane, work, tag, price);
+    }
   }
-  wait(lane, context);
   tensor_collective(lane, TaskKind::kReduceScatter, tag);
 }
 
@@ -179,23 +226,39 @@ void TrainingBlocks::plain_backward(const Work& work, BlockId block, PassOf pass
   const auto gradients = [&](GradientOf gradient, PassKind kind) {
     for (const BlockPart part :
          {BlockPart::kAfterCombine, BlockPart::kShared, BlockPart::kBeforeDispatch}) {
-      run(lane, work, stamp(work, block.layer, kind),
-          [&](const Device& here, int sms) -> const PricedBlock& {
-            return costs_.gradients(block.layer, block.block, part, gradient, group_batch_, tp,
-                                    workload_.formats.gradient, here, sms);
-          });
+      const Price price = [&](const Device& here, int sms) -> const PricedBlock& {
+        return costs_.gradients(block.layer, block.block, part, gradient, group_batch_, tp,
+                                workload_.formats.gradient, here, sms);
+      };
+      if (travels(block) && gradient == GradientOf::kInput && part == BlockPart::kBeforeDispatch) {
+        const Device& here = device(lane.first);
+        run_with_context(lane, work, block, stamp(work, block.layer, kind),
+                         price(here, sms_of(work, here)));
+      } else {
+        run(lane, work, stamp(work, block.layer, kind), price);
+      }
     }
   };
   const Stamp tag = stamp(work, block.layer, PassKind::kInputGradient);
+  const Stamp weight_tag = stamp(work, block.layer, PassKind::kWeightGradient);
+  // Inputs are kept in shares and gathered again for the weights' gradients, which run while the
+  // input's gradient is reduced (Megatron-Core).
+  Parts inputs;
+  Parts reduced;
   if (has_input(pass)) {
     tensor_collective(lane, TaskKind::kAllGather, tag);
-    const Parts context = context_exchange(lane, block, tag);
+    if (has_weight(pass)) inputs = tensor_beside(lane, TaskKind::kAllGather, weight_tag);
     if (!workload_.recompute.full) plain_recompute(work, block, lane);
     gradients(GradientOf::kInput, PassKind::kInputGradient);
-    wait(lane, context);
-    tensor_collective(lane, TaskKind::kReduceScatter, tag);
+    reduced = tensor_beside(lane, TaskKind::kReduceScatter, tag);
+  } else {
+    inputs = tensor_beside(lane, TaskKind::kAllGather, weight_tag);
   }
-  if (has_weight(pass)) gradients(GradientOf::kWeight, PassKind::kWeightGradient);
+  if (has_weight(pass)) {
+    wait(lane, inputs);
+    gradients(GradientOf::kWeight, PassKind::kWeightGradient);
+  }
+  if (has_input(pass)) wait(lane, reduced);
 }
 
 void TrainingBlocks::run_experts(Lane& lane, const Work& work, BlockId block, const Stamp& stamp,
@@ -279,10 +342,11 @@ void TrainingBlocks::routed_forward(const Work& work, BlockId block, PassKind pa
 
 void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pass,
                                      std::vector<Segment>& out) {
-  const auto gradients = [this, work, block](Lane& lane, BlockPart part, GradientOf gradient) {
+  const auto gradients = [this, block](Lane& lane, BlockPart part, GradientOf gradient,
+                                       const Work& with) {
     const PassKind kind =
         gradient == GradientOf::kInput ? PassKind::kInputGradient : PassKind::kWeightGradient;
-    run(lane, work, stamp(work, block.layer, kind),
+    run(lane, with, stamp(with, block.layer, kind),
         [&](const Device& here, int sms) -> const PricedBlock& {
           return costs_.gradients(block.layer, block.block, part, gradient, rank_batch_, 1,
                                   workload_.formats.gradient, here, sms);
@@ -292,9 +356,9 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
   const Stamp weight_tag = stamp(work, block.layer, PassKind::kWeightGradient);
   if (!has_input(pass)) {
     out.push_back({[=, this](Lane& lane) {
-      gradients(lane, BlockPart::kShared, GradientOf::kWeight);
+      gradients(lane, BlockPart::kShared, GradientOf::kWeight, work);
       run_experts(lane, work, block, weight_tag, KernelPass::kWeightGradient);
-      gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight);
+      gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight, work);
     }});
     return;
   }
@@ -302,23 +366,31 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
   auto combined = std::make_shared<Parts>();
   const bool weights = has_weight(pass);
   const bool again = !workload_.recompute.full;
-  const auto recompute = [this, work, block](Lane& lane, BlockPart part) {
-    run(lane, work, stamp(work, block.layer, PassKind::kRecompute),
+  const auto recompute = [this, block](Lane& lane, BlockPart part, const Work& with) {
+    run(lane, with, stamp(with, block.layer, PassKind::kRecompute),
         [&](const Device& here, int sms) -> const PricedBlock& {
           return costs_.recomputed(block.layer, block.block, part, rank_batch_, 1,
                                    workload_.recompute, here, sms);
         });
   };
+  // As forward, the shared experts run beside the exchange on the SMs that it leaves.
+  const bool overlap = setup_.overlap == Overlap::kSharedExperts;
+  Work beside = work;
+  beside.place.beside = true;
+  const auto shared = [=, this](Lane& lane, const Work& with) {
+    if (again) recompute(lane, BlockPart::kShared, with);
+    gradients(lane, BlockPart::kShared, GradientOf::kInput, with);
+    if (weights) gradients(lane, BlockPart::kShared, GradientOf::kWeight, with);
+  };
   out.push_back({[=, this](Lane& lane) {
-    if (again) recompute(lane, BlockPart::kAfterCombine);
-    gradients(lane, BlockPart::kAfterCombine, GradientOf::kInput);
+    if (again) recompute(lane, BlockPart::kAfterCombine, work);
+    gradients(lane, BlockPart::kAfterCombine, GradientOf::kInput, work);
     *dispatched = exchange(lane, plan_of(work, block), TaskKind::kDispatch, tag);
+    if (overlap) shared(lane, beside);
   }});
   out.push_back({[=, this](Lane& lane) {
                    wait(lane, *dispatched);
-                   if (again) recompute(lane, BlockPart::kShared);
-                   gradients(lane, BlockPart::kShared, GradientOf::kInput);
-                   if (weights) gradients(lane, BlockPart::kShared, GradientOf::kWeight);
+                   if (!overlap) shared(lane, work);
                    expert_tensor_collective(lane, plan_of(work, block), TaskKind::kAllGather, tag);
                    if (again) experts_again(lane, work, block);
                    run_experts(lane, work, block, tag, KernelPass::kInputGradient);
@@ -331,9 +403,10 @@ void TrainingBlocks::routed_backward(const Work& work, BlockId block, PassOf pas
                  true});
   out.push_back({[=, this](Lane& lane) {
                    wait(lane, *combined);
-                   if (again) recompute(lane, BlockPart::kBeforeDispatch);
-                   gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kInput);
-                   if (weights) gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight);
+                   if (again) recompute(lane, BlockPart::kBeforeDispatch, work);
+                   gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kInput, work);
+                   if (weights)
+                     gradients(lane, BlockPart::kBeforeDispatch, GradientOf::kWeight, work);
                  },
                  true});
 }
@@ -424,9 +497,10 @@ std::vector<TrainingBlocks::Segment> TrainingBlocks::backward(const PassPlace& p
   }
   for (int l = end - 1; l >= first; --l) {
     const bool again = workload_.recompute.full && has_input(pass);
-    out.push_back({[=](Lane& lane) {
-      begins(l, again ? PassKind::kRecompute : PassKind::kInputGradient, lane);
-    }});
+    if (has_input(pass))
+      out.push_back({[=](Lane& lane) {
+        begins(l, again ? PassKind::kRecompute : PassKind::kInputGradient, lane);
+      }});
     if (again) layer_forward(work, l, PassKind::kRecompute, out);
     layer_backward(work, l, pass, out);
     if (has_weight(pass)) out.push_back({[=](Lane& lane) { done(l, lane); }});

@@ -69,16 +69,26 @@ class TrainingBlocks {
   // Kernels of every rank of the lane, priced once per device type.
   using Price = std::function<const PricedBlock&(const Device& device, int sms)>;
   void run(Lane& lane, const Work& work, const Stamp& stamp, const Price& price);
+  // Kernels [from, to) of them.
+  void run_range(Lane& lane, const Work& work, const Stamp& stamp, const PricedBlock& block,
+                 std::size_t from, std::size_t to);
+  // An attention block whose keys and values travel round the context group: they leave when they
+  // are projected (backward: at once), and the core works while they come; backward sends their
+  // gradients home after it.
+  void run_with_context(Lane& lane, const Work& work, BlockId block, const Stamp& stamp,
+                        const PricedBlock& kernels);
   void run_experts(Lane& lane, const Work& work, BlockId block, const Stamp& stamp,
                    KernelPass pass);
   void experts_again(Lane& lane, const Work& work, BlockId block);
   Parts exchange(Lane& lane, const RoutedPlan& plan, TaskKind kind, const Stamp& stamp);
   void wait(Lane& lane, const Parts& parts);
   void tensor_collective(Lane& lane, TaskKind kind, const Stamp& stamp);
+  // The same for what waits for it later.
+  Parts tensor_beside(Lane& lane, TaskKind kind, const Stamp& stamp);
   void expert_tensor_collective(Lane& lane, const RoutedPlan& plan, TaskKind kind,
                                 const Stamp& stamp);
-  // Keys and values travel round the context group while the block runs.
-  Parts context_exchange(Lane& lane, BlockId block, const Stamp& stamp);
+  bool travels(BlockId block) const;  // keys and values go round a context group
+  Parts context_exchange(Lane& lane, BlockId block, const Stamp& stamp, std::string_view operation);
   std::vector<std::int64_t> rows_of(const RoutedPlan& plan, int rank) const;
   const RoutedPlan& plan_of(const Work& work, BlockId block) const;
   Stamp stamp(const Work& work, int layer, PassKind pass) const {

@@ -22,9 +22,13 @@ TrainingGradients::TrainingGradients(const StepSetup& setup, const TrainingWorkl
                                      BlockTasks& tasks, BlockCosts& costs)
     : setup_(setup), workload_(workload), tasks_(tasks), costs_(costs) {
   const int layers = static_cast<int>(setup.model.layers.size());
+  // A table that is embedding and head at once is held once by a stage that has both ends.
+  const std::vector<Position>& path = workload.schedule.paths.front();
+  const bool held = setup.model.tied_embeddings && path.front().stage == path.back().stage;
   for (int l = 0; l < layers; ++l) {
+    const bool head = l + 1 == layers && (!held || l == 0);
     const StageParameters here =
-        stage_parameters(setup.model, stage_share(setup, l, l + 1, l == 0, l + 1 == layers));
+        stage_parameters(setup.model, stage_share(setup, l, l + 1, l == 0, head));
     counts_.push_back({here.dense, here.expert});
   }
 }
@@ -148,7 +152,8 @@ void TrainingGradients::before_layer(const TrainingBlocks::PassPlace& place, int
   if (!ahead) return;
   const int next = pass == PassKind::kForward ? layer + 1 : layer - 1;
   const auto [first, end] = workload_.parts[static_cast<std::size_t>(place.part)];
-  if (next >= first && next < end) gather_layer(place, next, pass, lane);
+  if (next >= first && next < end && gathered_.count({place.stage, next}) == 0)
+    gather_layer(place, next, pass, lane);
 }
 
 void TrainingGradients::after_layer(const TrainingBlocks::PassPlace& place, int layer, bool last,
@@ -162,7 +167,9 @@ void TrainingGradients::after_layer(const TrainingBlocks::PassPlace& place, int 
   for (const Weights weights : kBoth) {
     const double bytes =
         static_cast<double>(filling[weights]) * bytes_per_value(workload_.formats.gradient);
-    if (bytes > 0 && (whole || (workload_.gradients.overlap && bytes >= bucket)))
+    // Without overlap they wait for the end of the stage; what is kept in shares cannot.
+    const bool early = workload_.gradients.overlap || workload_.zero >= 2;
+    if (bytes > 0 && early && (whole || (workload_.gradients.overlap && bytes >= bucket)))
       flush(place, layer, weights, lane);
   }
 }
@@ -207,6 +214,14 @@ void TrainingGradients::reduce(std::int64_t parameters, Weights weights,
 }
 
 void TrainingGradients::finish_stage(int stage, Lane& lane) {
+  for (int part = 0; part < static_cast<int>(workload_.parts.size()); ++part) {
+    if (filling_.count({stage, part}) == 0) continue;
+    for (const Weights weights : kBoth) {
+      if (filling_[{stage, part}][weights] > 0)
+        flush({step_, -1, stage, part, false},
+              workload_.parts[static_cast<std::size_t>(part)].first, weights, lane);
+    }
+  }
   finished_.emplace(stage, lane);
   // A stage ends when all that share parts with it have come: their reductions are common.
   const auto ready = [&](int each) {
@@ -220,10 +235,35 @@ void TrainingGradients::finish_stage(int stage, Lane& lane) {
     }
     return true;
   };
+  std::vector<int> ending;
   for (auto& [each, at] : finished_) {
-    if (ended_.count(each) == 0 && ready(each)) {
-      ended_.insert(each);
-      end_stage(each, at);
+    if (ended_.count(each) > 0 || !ready(each)) continue;
+    ended_.insert(each);
+    ending.push_back(each);
+    end_stage(each, at);
+  }
+  gather_at_end(ending);
+}
+
+// Stages that hold the same parts end together.
+void TrainingGradients::gather_at_end(const std::vector<int>& ending) {
+  const bool gathers = workload_.zero == 1 || workload_.zero == 2;
+  if (!gathers || workload_.overlap_gathers) return;
+  for (int part = 0; part < static_cast<int>(workload_.parts.size()); ++part) {
+    const std::vector<int> stages = stages_of(part);
+    if (std::find(ending.begin(), ending.end(), stages.front()) == ending.end()) continue;
+    const auto [first, end] = workload_.parts[static_cast<std::size_t>(part)];
+    Counts held{};
+    for (int l = first; l < end; ++l) {
+      for (const Weights weights : kBoth)
+        held[weights] += counts_[static_cast<std::size_t>(l)][weights];
+    }
+    gather(stages, held, first,
+           [&](int rank) { return after_of(finished_.at(setup_.layout.stage(rank)).of(rank)); },
+           {step_, first, -1, PassKind::kForward});
+    for (const int stage : stages) {
+      for (const std::vector<TaskId>& parts : gathered_[{stage, first}])
+        finals_.insert(finals_.end(), parts.begin(), parts.end());
     }
   }
 }
@@ -245,12 +285,6 @@ void TrainingGradients::end_stage(int stage, Lane& lane) {
     tasks_.kernels(r, cursor, costs_.optimizer(own, workload_.formats, device), stamp, device.sms);
     finals_.push_back(cursor.last);
   }
-  const bool gathers = workload_.zero == 1 || workload_.zero == 2;
-  if (!gathers || workload_.overlap_gathers) return;
-  gather(
-      {stage}, held, -1, [&](int rank) { return after_of(lane.of(rank)); }, stamp);
-  for (const std::vector<TaskId>& parts : gathered_[{stage, -1}])
-    finals_.insert(finals_.end(), parts.begin(), parts.end());
 }
 
 }  // namespace sim

@@ -68,6 +68,7 @@ class TrainingGradients {
               const After& after, const Stamp& stamp);
   void gather_layer(const TrainingBlocks::PassPlace& place, int layer, PassKind pass, Lane& lane);
   void end_stage(int stage, Lane& lane);
+  void gather_at_end(const std::vector<int>& ending);
 
   const StepSetup& setup_;
   const TrainingWorkload& workload_;

@@ -169,8 +169,9 @@ void TrainingStep::begin_lane(int stage, const Pass& pass, Lane& lane) {
     cursor.needs.push_back(cursor.last);
     if (found == arrivals_.end() || pass.kind == PassOf::kWeightGradient) continue;
     const Arrival& arrival = found->second[pass.kind == PassOf::kForward ? kForwards : kBackwards];
-    if (!arrival.parts.empty())
-      cursor.needs.push_back(arrival.parts[static_cast<std::size_t>(r - lane.first)]);
+    if (!arrival.built) continue;
+    const std::vector<TaskId>& after = arrival.after[static_cast<std::size_t>(r - lane.first)];
+    cursor.needs.insert(cursor.needs.end(), after.begin(), after.end());
   }
 }
 
@@ -264,7 +265,6 @@ void TrainingStep::send_on(int stage, const Pass& pass, int from_part, int to_pa
   const int to_stage = path[static_cast<std::size_t>(to_part)].stage;
   Arrival& arrival = arrivals_[{pass.micro_batch, to_part}][direction];
   arrival.built = true;
-  if (to_stage == stage) return;  // it stays where it is
   const auto [first, end] = workload_.parts[static_cast<std::size_t>(from_part)];
   const Stamp stamp{step_, direction == kForwards ? end - 1 : first, pass.micro_batch,
                     direction == kForwards ? PassKind::kForward : PassKind::kInputGradient};
@@ -272,9 +272,18 @@ void TrainingStep::send_on(int stage, const Pass& pass, int from_part, int to_pa
   for (int r = lane.first; r < lane.end(); ++r) {
     std::vector<TaskId> after = lane.of(r).needs;
     after.push_back(lane.of(r).last);
+    if (to_stage == stage) {  // it stays where it is
+      arrival.after.push_back(std::move(after));
+      continue;
+    }
     const BlockTasks::Send send =
         tasks_.send(DeviceId(r), DeviceId(to_first + r - lane.first), sent_bytes_, after, stamp);
-    arrival.parts.push_back(send.received);
+    if (setup_.communication_waits) {
+      arrival.after.push_back({send.received});
+    } else {
+      tasks_.let_end(send.received);
+      arrival.after.push_back({lane.of(r).last});
+    }
   }
 }
 

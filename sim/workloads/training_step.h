@@ -40,7 +40,7 @@ class TrainingStep {
   // is the same.
   struct Arrival {
     bool built = false;
-    std::vector<TaskId> parts;
+    std::vector<std::vector<TaskId>> after;  // per rank of the stage
   };
 
   void build_what_can_be();
