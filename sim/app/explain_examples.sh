@@ -17,7 +17,7 @@ example() {  # title, arguments of explain
     esac
   done
   printf '\n```\n\n```text\n'
-  "$simulate" explain "$@" 2>/dev/null
+  "$simulate" explain "$@" 2> /dev/null
   printf '```\n'
 }
 

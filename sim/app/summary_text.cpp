@@ -283,6 +283,11 @@ std::string summary_text(const Scenario& scenario, const RunOutcome& outcome,
   text += fmt::format("\nstep time   {}\nthroughput  {:.0f} tokens/s, {:.0f} per GPU\n",
                       format_duration(duration_from_seconds(outcome.metric("step_time_s"))),
                       outcome.metric("tokens_per_s"), outcome.metric("tokens_per_s_per_gpu"));
+  if (scenario.training) {
+    text += fmt::format("model flops {:.0f} TFLOP/s per GPU, MFU {}\n",
+                        outcome.metric("model_flops_per_s_per_gpu") / 1e12,
+                        percent(outcome.metric("mfu")));
+  }
   text += fmt::format("imbalance   {:.2f} max/mean over ranks, {:.2f} over experts\n",
                       outcome.metric("imbalance_max_over_mean"),
                       outcome.metric("expert_imbalance_max_over_mean"));

@@ -24,10 +24,14 @@ std::string slow_text(const Explanation& e, double share) {
           ? "throughout"
           : fmt::format("from {} to {}", format_duration(worst.from.time_since_epoch()),
                         format_duration(worst.until.time_since_epoch()));
-  return fmt::format(
-      "The step waits mostly for gpu {}, whose kernels take {:.2f}x their time {} ({} of the "
-      "step).",
-      worst.device.value(), worst.factor, when, percent(share));
+  const double own = share_of(worst.cost, e.time);
+  std::string text = fmt::format(
+      "The step waits for gpu {}, whose kernels take {:.2f}x their time {} ({} of the step)",
+      worst.device.value(), worst.factor, when, percent(own));
+  if (own < share * 0.9)
+    text += fmt::format(", and for {} other slow devices ({} in all)", e.slow.size() - 1,
+                        percent(share));
+  return text + ".";
 }
 
 std::string straggler_text(const Explanation& e, const std::vector<CausePlace>& devices,
@@ -62,36 +66,45 @@ std::string verdict_of(const Explanation& e, const Scenario&) {
     }
     return Duration(0);
   };
-  const Duration slow = time_of(Cause::kSlowDevice) + time_of(Cause::kJitter);
+  const auto worth = [&](Duration time) { return share_of(time, e.time) >= kWorthSaying; };
+  const Duration slow = time_of(Cause::kSlowDevice);
+  const Duration jitter = time_of(Cause::kJitter);
   const Duration straggler = time_of(Cause::kTokenStraggler) + time_of(Cause::kGemmStraggler);
   const Duration network = time_of(Cause::kNetwork) + time_of(Cause::kCongestion);
   const Duration start = time_of(Cause::kStartup) + time_of(Cause::kLaunch);
-  const Duration timeout = time_of(Cause::kTimeout);
-  const Duration most = std::max({slow, straggler, network, start, timeout});
-  const double share = share_of(most, e.time);
-  if (share < kWorthSaying) {
-    const ExplainedCause& first = e.causes.front();
-    return fmt::format("Nothing that a step waits for reaches {} of it; most is {}, {}.",
-                       percent(kWorthSaying), kCauseNames[static_cast<std::size_t>(first.cause)],
-                       percent(share_of(first.time, e.time)));
-  }
-  if (most == timeout) {
-    return fmt::format("The step waits mostly for a rank that has stopped, {} of it.",
-                       percent(share));
-  }
-  if (most == slow && !e.slow.empty()) return slow_text(e, share);
-  if (most == straggler) {
+  // A device that is not as it should be comes first, whatever is larger; start-ups come last, for
+  // they are always there.
+  std::string text;
+  if (worth(slow) && !e.slow.empty()) {
+    text = slow_text(e, share_of(slow, e.time));
+  } else if (worth(std::max(straggler, network)) && straggler >= network) {
     for (const ExplainedCause& each : e.causes) {  // the larger of the two comes first
-      if (each.cause == Cause::kTokenStraggler || each.cause == Cause::kGemmStraggler)
-        return straggler_text(e, each.devices, share);
+      if (each.cause != Cause::kTokenStraggler && each.cause != Cause::kGemmStraggler) continue;
+      text = straggler_text(e, each.devices, share_of(straggler, e.time));
+      break;
     }
+  } else if (worth(network)) {
+    text = network_text(e, share_of(network, e.time));
+  } else if (worth(jitter)) {
+    text = fmt::format("The step waits mostly for the spread of kernel times, {} of it.",
+                       percent(share_of(jitter, e.time)));
+  } else if (worth(start)) {
+    text =
+        fmt::format("The step waits mostly for {}, {} of it.",
+                    time_of(Cause::kStartup) * 2 >= start ? "start-ups of collectives"
+                                                          : "launches and the gaps between kernels",
+                    percent(share_of(start, e.time)));
   }
-  if (most == network) return network_text(e, share);
-  const Duration startup = time_of(Cause::kStartup);
-  return fmt::format(
-      "The step waits mostly for {}, {} of it.",
-      startup * 2 >= start ? "start-ups of collectives" : "launches and the gaps between kernels",
-      percent(share));
+  if (worth(e.pipeline_bubble)) {
+    text += (text.empty() ? "" : " ") +
+            fmt::format("Ranks wait {} of the step for other pipeline stages (mean over ranks).",
+                        percent(share_of(e.pipeline_bubble, e.time)));
+  }
+  if (!text.empty()) return text;
+  const ExplainedCause& first = e.causes.front();
+  return fmt::format("Nothing that a step waits for reaches {} of it; most is {}, {}.",
+                     percent(kWorthSaying), kCauseNames[static_cast<std::size_t>(first.cause)],
+                     percent(share_of(first.time, e.time)));
 }
 
 }  // namespace sim

@@ -1,4 +1,6 @@
 // What to tell when no event is left though tasks are.
+#include <algorithm>
+
 #include "sim/core/task_graph.h"
 
 namespace sim {
@@ -37,9 +39,11 @@ std::optional<TaskGraph::StoppedDevice> TaskGraph::stopped_device() const {
       if (stops > loop_.now()) continue;
       for (const PartState& part : collective->parts) {
         if (!part.entered || part.done || part.device == missing.device) continue;
-        if (noticed && part.entered_at >= first->waiting_since) continue;
+        if (noticed && std::max(part.entered_at, stops) >= first->waiting_since) continue;
         noticed = true;
-        first = {missing.device, stops, part.device, part.entered_at, collective->tag};
+        // Who came before the stop waited for a rank that was on its way until then.
+        first = {missing.device, stops, part.device, std::max(part.entered_at, stops),
+                 collective->tag};
       }
     }
   }

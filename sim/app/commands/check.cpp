@@ -31,7 +31,8 @@ std::string ranks_text(const std::vector<DeviceId>& devices) {
 
 // Whose constants price the first step of gpu 0, its experts balanced.
 void print_kernels(const Scenario& scenario) {
-  std::cout << "\nKernels of the first step on gpu 0, experts balanced\n";
+  std::cout << "\nKernels of gpu 0, experts balanced: one step, of training the forward pass of "
+               "one micro-batch over all layers\n";
   TextTable table;
   for (int column = 0; column < 4; ++column) {
     table.add_column("", column == 3 ? Align::kRight : Align::kLeft);
@@ -48,18 +49,29 @@ void print_kernels(const Scenario& scenario) {
   std::cout << table.text() << outside;
 }
 
+// The first of the GPUs with the most memory held.
+std::size_t fullest(const std::vector<std::vector<MemoryItem>>& memory) {
+  std::size_t most = 0;
+  for (std::size_t r = 1; r < memory.size(); ++r) {
+    if (total(memory[r]) > total(memory[most])) most = r;
+  }
+  return most;
+}
+
 void print_text(const Scenario& scenario, const std::vector<std::vector<MemoryItem>>& memory) {
   std::cout << scenario_text(scenario) << "\n";
   std::cout << "Groups of rank 0\n  tp " << ranks_text(scenario.layout.tp_devices(0)) << ", ep "
-            << ranks_text(scenario.layout.ep_devices(0)) << "\n\nMemory of gpu 0\n";
+            << ranks_text(scenario.layout.ep_devices(0)) << "\n\nMemory of gpu " << fullest(memory)
+            << "\n";
   TextTable items;
   items.add_column("");
   items.add_column("", Align::kRight);
-  for (const MemoryItem& item : memory.front())
+  for (const MemoryItem& item : memory[fullest(memory)])
     items.add_row({"  " + item.name, format_bytes(item.bytes)});
-  const Device& device = scenario.device_types.at(scenario.cluster.devices.front().device_type);
+  const Device& device =
+      scenario.device_types.at(scenario.cluster.devices[fullest(memory)].device_type);
   items.add_row({"  together, of " + format_bytes(device.memory_capacity),
-                 format_bytes(total(memory.front()))});
+                 format_bytes(total(memory[fullest(memory)]))});
   std::cout << items.text();
   print_kernels(scenario);
   std::cout << "\nKeys\n";
@@ -83,7 +95,8 @@ void print_json(const Scenario& scenario, const std::vector<std::vector<MemoryIt
                       {"dp", layout.dp},
                       {"ep", layout.ep},
                       {"edp", layout.edp}};
-  for (const MemoryItem& item : memory.front())
+  json["memory_of_gpu"] = fullest(memory);
+  for (const MemoryItem& item : memory[fullest(memory)])
     json["memory_bytes"][item.name] = item.bytes.count();
   for (const ReadKey& key : scenario.keys) {
     if (!key.value.empty()) json["keys"][key.path] = {{"value", key.value}, {"given", key.given}};
