@@ -124,6 +124,7 @@ struct TinyResult : Observer {
   std::vector<StreamWait> waits;
   std::map<std::pair<int, int>, std::int64_t> dispatched, combined;  // bytes by (from, to)
   std::vector<double> link_payload;                                  // per link, all steps
+  std::map<TaskKind, std::int64_t> payload;                          // bytes of all legs
   // Of capacities, at every event that was told, and of critical paths that do not fill their step.
   std::vector<std::string> violations;
   EventLoop* loop = nullptr;
@@ -226,6 +227,7 @@ inline std::unique_ptr<TinyResult> run_tiny(const TinyScenario& scenario) {
   CostLedger ledger;
   const auto traffic = [&](int, TaskKind kind, DeviceId from, DeviceId to, Bytes bytes) {
     network.count_payload(from, to, static_cast<double>(bytes.count()));
+    result->payload[kind] += bytes.count();
     if (kind == TaskKind::kDispatch) {
       result->dispatched[{from.value(), to.value()}] += bytes.count();
     }

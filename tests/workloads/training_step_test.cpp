@@ -174,6 +174,73 @@ TEST_F(TrainingStepTest, ReductionsOverlapWithTheBackwardPass) {
               DoubleNear(2 * 4 * 12 + bytes / 2e6 + bytes / 4e6, 0.01));
 }
 
+// A ring passes (ranks - 1) times the gathered buffer round, over all its legs. Two ranks share a
+// sequence of 4 tokens: keys and values of 2 heads x (64 + 64) values travel in the forward pass,
+// again in the backward pass, and their gradients home.
+TEST_F(TrainingStepTest, KeysAndValuesTravelRoundTheContextGroup) {
+  train("1f1b", 1, 3, 2);
+  scenario.parallel.cp = 2;
+  scenario.training->sequence_length = 4;
+  const auto run = testing::run_tiny(scenario);
+  EXPECT_EQ(run->payload[TaskKind::kContextExchange], 3 * 2 * 3 * (4 * 2 * 128 * 2));
+  EXPECT_EQ(run->payload[TaskKind::kAllGather], 0);
+}
+
+// A TP group of two gathers a block's 2 x 128 inputs and scatters its outputs; backward gathers
+// gradients and inputs and scatters gradients. The ends scatter the embedding's rows and gather
+// the head's, and both again backward.
+TEST_F(TrainingStepTest, TensorParallelCollectivesOfAStep) {
+  train("1f1b", 1, 3, 2);
+  scenario.parallel.tp = 2;
+  const std::int64_t buffer = 2 * 128 * 2;
+  const std::int64_t blocks = 3 * 2 * 2;  // micro-batches, layers, blocks
+  const auto run = testing::run_tiny(scenario);
+  EXPECT_EQ(run->payload[TaskKind::kAllGather], (blocks * 3 + 3 * 2) * buffer);
+  EXPECT_EQ(run->payload[TaskKind::kReduceScatter], (blocks * 2 + 3 * 2) * buffer);
+}
+
+// What is sharded is gathered: with two replicas, and with the two copies of DualPipe's model,
+// whether the gathers overlap or not.
+TEST_F(TrainingStepTest, ShardedParametersAreGatheredOnceAStep) {
+  const double layer = 4 * 128 * 128 + 3 * 128 * 64 + 2 * 128;
+  const double model = 4 * layer + 2 * 64 * 128 + 128;
+  for (const bool overlap : {true, false}) {
+    SCOPED_TRACE(overlap);
+    train("1f1b", 1, 2, 4);
+    scenario.training->zero = 1;
+    scenario.training->overlap_gathers = overlap;
+    auto run = testing::run_tiny(scenario);
+    EXPECT_NEAR(static_cast<double>(run->payload[TaskKind::kParameterGather]), 2 * model, 64);
+    EXPECT_NEAR(static_cast<double>(run->payload[TaskKind::kGradientReduction]), 4 * model, 64);
+    train("dualpipe", 2, 4, 4);
+    scenario.training->zero = 1;
+    scenario.training->overlap_gathers = overlap;
+    run = testing::run_tiny(scenario);
+    EXPECT_NEAR(static_cast<double>(run->payload[TaskKind::kParameterGather]), 2 * model, 64);
+    EXPECT_NEAR(static_cast<double>(run->payload[TaskKind::kGradientReduction]), 4 * model, 64);
+  }
+}
+
+// At the turn of a V a stage goes on with what it has itself: after all that is under way.
+TEST_F(TrainingStepTest, TheTurnOfAVWaitsForItsOwnExchange) {
+  train("zero-bubble-v", 1, 2, 2);
+  scenario.model = testing::tiny_moe(2, 4, 1);
+  scenario.routing.assign(2, testing::routing_of({{{0}, {2}}, {{1}, {3}}}, 4));
+  const auto run = testing::run_tiny(scenario);
+  Time combined{};  // forward of layer 0, micro-batch 0
+  for (const PartSpan& part : run->parts) {
+    if (part.tag.kind == static_cast<int>(TaskKind::kCombine) && part.tag.layer == 0 &&
+        part.tag.micro_batch == 0 && part.tag.pass == 0 && part.device == DeviceId(0))
+      combined = part.end;
+  }
+  for (const TaskSpan& task : run->tasks) {
+    if (task.stream == StreamKind::kCompute && task.tag.layer == 1 && task.tag.micro_batch == 0 &&
+        task.device == DeviceId(0)) {
+      EXPECT_GE(task.start, combined);
+    }
+  }
+}
+
 // Four routed layers on two ranks whose exchanges take about as long as the kernels: beside a
 // backward pass a forward's exchanges cost nothing that the kernels do not hide.
 TEST_F(TrainingStepTest, PassesBesideEachOtherHideTheirExchanges) {
