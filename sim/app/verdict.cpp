@@ -10,6 +10,8 @@ namespace {
 
 // Below this share of the step nothing but the kernels themselves is worth a sentence.
 constexpr double kWorthSaying = 0.05;
+// A link that bounds less of the network's time is one of many.
+constexpr double kNamedPart = 0.2;
 // A link that has less of its kind's greatest capacity is said to be slow.
 constexpr double kFullCapacity = 0.99;
 
@@ -51,6 +53,8 @@ std::string network_text(const Explanation& e, double share) {
   std::string text = fmt::format("The step waits mostly for the network, {} of it", percent(share));
   if (e.links.empty()) return text + ".";
   const BoundingLink& link = e.links.front();
+  if (share_of(link.time, e.time) < kNamedPart * share)
+    return text + "; no link alone bounds more than a fifth of it.";
   text += ", mostly for " + link.name;
   if (link.known && link.capacity_share < kFullCapacity)
     text += fmt::format(", which has {:.2f}x the capacity of links like it", link.capacity_share);
