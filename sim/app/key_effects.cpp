@@ -20,6 +20,32 @@ bool has_shared_experts(const Scenario& scenario) {
   });
 }
 
+bool has_module(const MoeModel& model, RecomputeModule module) {
+  const auto any_block = [&](const auto& holds) {
+    return std::any_of(model.layers.begin(), model.layers.end(), [&](const Layer& layer) {
+      return std::any_of(layer.blocks.begin(), layer.blocks.end(), holds);
+    });
+  };
+  const auto ffn = [](const Block& block) { return block.kind() == BlockKind::kFfn; };
+  switch (module) {
+    case RecomputeModule::kMlaUp:
+      return any_block([&](const Block& block) {
+        return !ffn(block) && block.attention().kind == AttentionKind::kLatent;
+      });
+    case RecomputeModule::kDenseFfn:
+      return any_block(
+          [&](const Block& block) { return ffn(block) && block.ffn().dense_inter > 0; });
+    case RecomputeModule::kSharedExperts:
+      return any_block(
+          [&](const Block& block) { return ffn(block) && block.ffn().shared_experts > 0; });
+    case RecomputeModule::kRouter:
+    case RecomputeModule::kExperts:
+      return !routed_blocks(model).empty();
+    default:
+      return true;
+  }
+}
+
 // Whether a kernel of the family is in the part and the phase of the run.
 bool runs(const Scenario& scenario, KernelFamily family) {
   if (family == KernelFamily::kExpertFfn) return true;  // models without return before
@@ -46,6 +72,28 @@ std::vector<std::string> keys_without_effect(const Scenario& scenario) {
   const auto no_effect = [&](const std::string& path, const std::string& why) {
     if (given(scenario, path)) warnings.push_back(path + " has no effect: " + why);
   };
+  if (scenario.training) {
+    const TrainingWorkload& training = *scenario.training;
+    if (training.zero == 0 || training.zero == 3) {
+      no_effect("training.parameters.overlap", training.zero == 0
+                                                   ? "ZeRO 0 shards no parameters"
+                                                   : "ZeRO 3 gathers parameters layer by layer");
+    }
+    if (scenario.layout.dp * scenario.layout.cp * scenario.layout.edp == 1 &&
+        !training.schedule.two_copies()) {
+      for (const char* key :
+           {"training.zero", "training.gradients.bucket", "training.gradients.overlap"}) {
+        no_effect(key, "no two ranks hold the same weights");
+      }
+    }
+    for (const RecomputeModule module : training.recompute.modules) {
+      if (!has_module(scenario.model, module)) {
+        no_effect("training.recompute",
+                  "the model has no " +
+                      std::string(recompute_module_names()[static_cast<std::size_t>(module)]));
+      }
+    }
+  }
   if (routed_blocks(scenario.model).empty()) {
     for (const char* section :
          {"routing", "placement", "communication", "network", "parallel.ep", "parallel.edp"}) {

@@ -60,6 +60,16 @@ TEST_F(Training, WhatCannotBeIsRefusedWithItsReason) {
       HasSubstr("'wine' is not a module that can be recomputed; possible: norms, attention_core"));
 }
 
+TEST_F(Training, KeysWithoutEffectAreTold) {
+  folder_.write("s.yaml", scenario("pp: 2, ep: 4", "micro_batches: 2",
+                                   "training: {zero: 0, parameters: {overlap: false}, recompute: "
+                                   "[mla_up, norms]}\n"));
+  const std::string out = simulate(folder_, {"check", "s.yaml"}).out;
+  EXPECT_THAT(out, HasSubstr("warning: training.parameters.overlap has no effect: ZeRO 0 shards no "
+                             "parameters"));
+  EXPECT_THAT(out, HasSubstr("warning: training.recompute has no effect: the model has no mla_up"));
+}
+
 TEST_F(Training, AScheduleThatDeadlocksPrintsItsCycle) {
   const std::string text = refused_scenario(
       scenario("pp: 2", "micro_batches: 2",
