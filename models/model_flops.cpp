@@ -4,8 +4,14 @@
 #include "sim/core/error.h"
 
 namespace sim {
-
 namespace {
+
+// The core of a block over all pairs, whatever masks and windows hide.
+double over_all_pairs(const Operator& core, double tokens) {
+  return core.flops.count() * tokens * tokens / core.attention.pairs;
+}
+
+}  // namespace
 
 TokenBatch one_sequence(std::int64_t tokens) {
   TokenBatch batch;
@@ -17,13 +23,6 @@ TokenBatch one_sequence(std::int64_t tokens) {
   batch.kv_tokens_read = batch.max_context = length;
   return batch;
 }
-
-// The core of a block over all pairs, whatever masks and windows hide.
-double over_all_pairs(const Operator& core, double tokens) {
-  return core.flops.count() * tokens * tokens / core.attention.pairs;
-}
-
-}  // namespace
 
 TokenFlops token_flops(const MoeModel& model, std::int64_t sequence_length, AttentionCount count) {
   SIM_CHECK(sequence_length > 0, "a sequence has tokens");

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "models/moe_model.h"
+#include "models/operators.h"
 
 namespace sim {
 
@@ -32,6 +33,9 @@ struct TokenFlops {
 // REQUIRES: sequence_length > 0. An encoder's layers count with as many tokens.
 TokenFlops token_flops(const MoeModel& model, std::int64_t sequence_length,
                        AttentionCount count = AttentionCount::kCausal);
+
+// The batch of one whole sequence in a training forward pass, every row of it to the LM head.
+TokenBatch one_sequence(std::int64_t tokens);
 
 // Of training: forward and backward.
 double model_flops_per_token(const MoeModel& model, std::int64_t sequence_length);

@@ -8,7 +8,7 @@
 //   attention:  t = fixed + max((forward - fixed) f / 0.863, bytes / B memory)
 //               f: flops over the forward's (five products for two; 2.5 where keys are as wide as
 //               values); 0.863: FlashAttention-2 reaches 63 % of an A100's peak backward and 73 %
-//               forward (Dao, arXiv 2307.08691, section 4.1)
+//               forward (Dao, arXiv 2307.08691, section 4.1; as remembered, not looked up again)
 //   streaming:  the form, on the bytes of the backward kernel
 // All but GEMMs are labelled `assumed`: no public table measures these kernels. Held against the
 // same trace (tests/models/backward_trace_test.cpp): attention's backward over its forward, 3.05

@@ -15,6 +15,7 @@
 #include "sim/app/link_sampler.h"
 #include "sim/app/observer_pair.h"
 #include "sim/app/run_setup.h"
+#include "sim/app/wall_clock.h"
 #include "sim/core/error.h"
 #include "sim/policies/collectives/ports_levels.h"
 #include "sim/policies/disturbances/device_disturbances.h"
@@ -39,15 +40,6 @@ std::int64_t peak_resident() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 // The costs table: kernels from the ledger, communication by the label of its constants, gaps as

@@ -79,13 +79,12 @@ enum class Cause : CauseId {
   kLaunch,
   kSlowDevice,  // a disturbed device's kernels above their time on an undisturbed one
   kJitter,      // the same of a random spread of kernel times
-  kTimeout,     // waiting for a rank that has stopped
 };
-inline constexpr std::array<std::string_view, 20> kCauseNames = {
+inline constexpr std::array<std::string_view, 19> kCauseNames = {
     "embedding",      "norm",    "attention",  "gate",     "permute",   "dense_ffn",
     "shared_expert",  "expert",  "lm_head",    "sampling", "optimizer", "token_straggler",
     "gemm_straggler", "network", "congestion", "startup",  "launch",    "slow_device",
-    "jitter",         "timeout"};
+    "jitter"};
 static_assert(kCauseNames.size() <= kMaxCauses);
 
 constexpr CauseId id_of(Cause cause) { return static_cast<CauseId>(cause); }

@@ -47,17 +47,6 @@ Recompute recompute_of(const std::string& text) {
   return recompute;
 }
 
-TokenBatch batch_of_sequence(std::int64_t tokens) {
-  TokenBatch batch;
-  batch.phase = Phase::kPrefill;
-  batch.tokens = batch.logit_rows = tokens;
-  batch.sequences = 1;
-  const double length = static_cast<double>(tokens);
-  batch.attended_pairs = length * (length + 1) / 2;
-  batch.kv_tokens_read = batch.max_context = length;
-  return batch;
-}
-
 // One layer of one rank; the routed experts as if all were on it.
 struct LayerRow {
   int first = 0;
@@ -85,7 +74,7 @@ double flops_of_all(const std::vector<Operator>& operators) {
 
 LayerRow layer_row(const MoeModel& model, int layer, const TrainingQuestion& question,
                    const Recompute& recompute) {
-  const TokenBatch batch = batch_of_sequence(question.sequence_length);
+  const TokenBatch batch = one_sequence(question.sequence_length);
   LayerRow row;
   row.first = row.last = layer;
   WeightShare share = whole_model(model, question.tp, 1);

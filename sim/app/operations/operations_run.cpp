@@ -9,19 +9,11 @@
 #include "analysis/fingerprint.h"
 #include "analysis/result_store.h"
 #include "sim/app/simulation.h"
+#include "sim/app/wall_clock.h"
 #include "sim/workloads/kinds.h"
 
 namespace sim {
 namespace {
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 std::vector<CauseRecord> records_of(const CauseVector& causes) {
   std::vector<CauseRecord> records;
